@@ -1,0 +1,111 @@
+//! Files to and from the coordinator: models and policies, in chunks, with memory for a few chunks.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use polder_core::view::PolicyView;
+use polder_core::{Digest, PolicyName};
+use polder_proto::CHUNK_BYTES;
+use polder_proto::v1::{
+    ModelHeader, PolicyHeader, PullModelRequest, PullModelResponse, PushPolicyRequest, UploadModelRequest,
+    push_policy_request, upload_model_request,
+};
+use polder_tensor::Parameters;
+use tonic::Streaming;
+
+use super::error::CallError;
+use super::{Client, Document, within_limit};
+
+/// How long a transfer may stand still.
+const STALL: Duration = Duration::from_secs(60);
+/// How long a whole upload may take, its check at the other end included.
+const UPLOAD: Duration = Duration::from_secs(3600);
+/// A pushed policy is compiled and tried before the answer comes.
+const PUSH: Duration = Duration::from_secs(120);
+
+impl Client {
+    /// Uploads a model to start runs from; one that the coordinator has already is not sent again.
+    pub async fn upload_model(&self, model: &Parameters) -> Result<(), CallError> {
+        let file = Bytes::from(model.to_safetensors());
+        let header = ModelHeader { digest: model.digest().to_string(), bytes: file.len() as u64 };
+        if self.has_model(&model.digest(), header.bytes).await? {
+            return Ok(());
+        }
+        let message = |message| UploadModelRequest { message: Some(message) };
+        let first = message(upload_model_request::Message::Header(header));
+        let rest = chunks(file).map(move |data| message(upload_model_request::Message::Data(data)));
+        let mut service = self.service();
+        within_limit(UPLOAD, service.upload_model(stream::iter([first]).chain(rest))).await.map(|_| ())
+    }
+
+    /// Whether the coordinator has all of a model.
+    async fn has_model(&self, digest: &Digest, bytes: u64) -> Result<bool, CallError> {
+        match self.pull_model(digest, bytes).await {
+            Ok(pull) => Ok(pull.total_bytes() == bytes),
+            Err(CallError::Refused { code: tonic::Code::NotFound | tonic::Code::OutOfRange, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Uploads a policy component under `name`.
+    pub async fn push_policy(&self, name: &PolicyName, component: Bytes) -> Result<Document<PolicyView>, CallError> {
+        let message = |message| PushPolicyRequest { message: Some(message) };
+        let header = PolicyHeader { name: name.to_string(), bytes: component.len() as u64 };
+        let first = message(push_policy_request::Message::Header(header));
+        let rest = chunks(component).map(move |data| message(push_policy_request::Message::Data(data)));
+        let mut service = self.service();
+        let answer = within_limit(PUSH, service.push_policy(stream::iter([first]).chain(rest))).await?;
+        Document::parse(answer.into_inner().policy_json)
+    }
+
+    /// Starts to download the model `digest` from byte `offset` on.
+    pub async fn pull_model(&self, digest: &Digest, offset: u64) -> Result<Pull, CallError> {
+        let request = PullModelRequest { digest: digest.to_string(), offset };
+        let mut service = self.service();
+        let mut stream = super::within(service.pull_model(request)).await?;
+        let first = within_limit(STALL, stream.message()).await?;
+        let total = first.as_ref().and_then(|first| first.total_bytes);
+        let total_bytes = total.ok_or_else(|| CallError::answer("the file's size is missing"))?;
+        Ok(Pull { stream, total_bytes })
+    }
+}
+
+/// A model on its way.
+pub struct Pull {
+    stream: Streaming<PullModelResponse>,
+    total_bytes: u64,
+}
+
+impl Pull {
+    /// Of the whole file.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// The next piece; none at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
+        Ok(within_limit(STALL, self.stream.message()).await?.map(|piece| piece.data))
+    }
+}
+
+fn chunks(file: Bytes) -> impl Stream<Item = Bytes> {
+    let count = file.len().div_ceil(CHUNK_BYTES);
+    stream::iter((0..count).map(move |at| file.slice(at * CHUNK_BYTES..file.len().min((at + 1) * CHUNK_BYTES))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn chunks_are_the_file() {
+        for length in [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
+            let file: Bytes = (0..length).map(|at| at as u8).collect();
+            let pieces: Vec<Bytes> = chunks(file.clone()).collect().await;
+            assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= CHUNK_BYTES));
+            assert_eq!(pieces.concat(), file);
+        }
+    }
+}

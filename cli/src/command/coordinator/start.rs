@@ -1,0 +1,75 @@
+//! `polder coordinator start`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use polder_coordinator::{Config, Coordinator};
+use polder_security::Endpoint;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Context;
+use crate::output::talk;
+use crate::shutdown::{Signals, in_order};
+
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// Where everything durable lies [default: $POLDER_HOME/coordinator].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The address to listen on; port 0 takes any free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7700")]
+    listen: SocketAddr,
+    /// What workers and operators dial, where that is not the address listened on; join tokens carry it.
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<Endpoint>,
+}
+
+/// What `--json` prints once the coordinator is ready.
+#[derive(Serialize)]
+struct Up {
+    listening: SocketAddr,
+    endpoint: String,
+    dir: PathBuf,
+    /// The profile of this machine's operator, for `--profile`.
+    profile: PathBuf,
+}
+
+impl Start {
+    pub(crate) async fn perform(self, context: &Context) -> anyhow::Result<()> {
+        let mut signals = Signals::listen()?;
+        let dir = match self.dir {
+            Some(dir) => dir,
+            None => context.home()?.coordinator(),
+        };
+        let dir = std::path::absolute(&dir).with_context(|| format!("`{}` is no directory", dir.display()))?;
+        let config = Config { advertise: self.advertise.map(|to| to.to_string()), ..Config::new(&dir, self.listen) };
+        // On another thread: it replays the journal and compiles policies, which would keep signals from being heard.
+        let runtime = tokio::runtime::Handle::current();
+        let building = tokio::task::spawn_blocking(move || runtime.block_on(Coordinator::build(config)));
+        let build = async { building.await?.context("the coordinator cannot start") };
+        let coordinator = signals.unless_stopped(build).await?;
+
+        let up = Up {
+            listening: coordinator.listening(),
+            endpoint: coordinator.endpoint().to_string(),
+            profile: dir.join("operator"),
+            dir,
+        };
+        if context.output.is_json() {
+            context.output.object(&up)?;
+        } else {
+            talk(&format!(
+                "The coordinator listens on {} and keeps its files in {}.\n\
+                 Let a worker join with a token: polder token create --region REGION",
+                up.listening,
+                up.dir.display()
+            ))?;
+        }
+        let shutdown = CancellationToken::new();
+        let service = coordinator.run(shutdown.clone());
+        in_order(signals, shutdown, async { service.await.context("the coordinator stopped") }).await
+    }
+}

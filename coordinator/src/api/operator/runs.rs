@@ -1,0 +1,52 @@
+//! Submitting a run: everything that can be checked is checked before it is accepted.
+
+use polder_core::policy::{PolicyKind, PolicyRef};
+use polder_core::spec::RunSpec;
+use polder_core::{Event, RunId};
+use polder_proto::unwelcome;
+use tonic::{Code, Status};
+
+use super::internal;
+use crate::api::Services;
+use crate::driver::chain;
+use crate::layouts::LayoutError;
+use crate::store::StoreError;
+
+pub(super) async fn submit(services: &Services, spec: &str) -> Result<RunId, Status> {
+    let bad = |text: String| unwelcome(Code::InvalidArgument, "bad_spec", text);
+    let spec: RunSpec = serde_json::from_str(spec).map_err(|error| bad(format!("the run cannot be read: {error}")))?;
+    spec.check().map_err(|error| bad(error.to_string()))?;
+    check_model(services, &spec).await?;
+    check_policy(services, &spec.placement, PolicyKind::Placement).await?;
+    check_policy(services, &spec.aggregation, PolicyKind::Aggregation).await?;
+    let run = RunId::new(format!("{}-{:06x}", spec.name, rand::random::<u32>() >> 8)).map_err(internal)?;
+    services.handle.apply(Event::RunSubmitted { run: run.clone(), spec: Box::new(spec) }).await?;
+    Ok(run)
+}
+
+async fn check_model(services: &Services, spec: &RunSpec) -> Result<(), Status> {
+    let bad = |text: String| unwelcome(Code::InvalidArgument, "bad_spec", text);
+    let layout = services.layouts.of(&spec.model.digest).await.map_err(|error| match error {
+        LayoutError::Store(StoreError::BlobMissing { digest }) => {
+            bad(format!("model {digest} is not here; upload it before the run is submitted"))
+        }
+        LayoutError::Store(error) => internal(error),
+        error => bad(chain(&error)),
+    })?;
+    let (parameters, bytes) = (layout.parameter_count(), layout.file_bytes());
+    if (parameters, bytes) == (spec.model.parameters, spec.model.bytes) {
+        Ok(())
+    } else {
+        Err(bad(format!(
+            "the run says its model has {} parameters in {} bytes; it has {parameters} in {bytes}",
+            spec.model.parameters, spec.model.bytes
+        )))
+    }
+}
+
+async fn check_policy(services: &Services, policy: &PolicyRef, kind: PolicyKind) -> Result<(), Status> {
+    services.policies.check(policy, kind).await.map_err(|error| {
+        let text = format!("{kind} policy `{}` cannot be used: {}", policy.name, chain(&error));
+        unwelcome(Code::InvalidArgument, "bad_policy", text)
+    })
+}

@@ -1,0 +1,100 @@
+//! Files on the wire: models go out and updates, models and policies come in, in chunks, with memory for a few chunks only.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use polder_core::Digest;
+use polder_proto::{CHUNK_BYTES, unwelcome};
+use tokio::sync::mpsc;
+use tonic::{Code, Status, Streaming};
+
+use super::internal;
+use crate::driver::blocking;
+use crate::store::{Blobs, StoreError};
+
+/// Read from disk at a time; cut into chunks for the wire.
+const READ_BYTES: u64 = 4 * CHUNK_BYTES as u64;
+/// How long a peer may pause in the middle of a file before the transfer is given up; what arrived is kept.
+pub(super) const STALL: Duration = Duration::from_secs(60);
+
+/// The blob from `offset` on, in chunks.
+pub(super) async fn download(
+    blobs: Blobs,
+    digest: Digest,
+    offset: u64,
+) -> Result<(u64, impl Stream<Item = Result<Bytes, Status>> + Send + 'static), Status> {
+    let missing = || unwelcome(Code::NotFound, "unknown_blob", StoreError::BlobMissing { digest }.to_string());
+    let total = blobs.size(&digest).await.map_err(internal)?.ok_or_else(missing)?;
+    if offset > total {
+        let text = format!("offset {offset} is beyond the end of {digest}, which has {total} bytes");
+        return Err(unwelcome(Code::OutOfRange, "bad_offset", text));
+    }
+    let state = (blobs, offset, Bytes::new());
+    let chunks = futures_util::stream::try_unfold(state, move |(blobs, mut offset, mut held)| async move {
+        if held.is_empty() {
+            if offset == total {
+                return Ok(None);
+            }
+            held = blobs.get_range(&digest, offset..total.min(offset + READ_BYTES)).await.map_err(internal)?;
+            offset += held.len() as u64;
+            if held.is_empty() {
+                return Err(Status::data_loss(format!("{digest} ended early")));
+            }
+        }
+        let chunk = held.split_to(held.len().min(CHUNK_BYTES));
+        Ok(Some((chunk, (blobs, offset, held))))
+    });
+    Ok((total, chunks))
+}
+
+/// The next message of an upload; an error if the peer stalls.
+pub(super) async fn next<T>(stream: &mut Streaming<T>) -> Result<Option<T>, Status> {
+    match tokio::time::timeout(STALL, stream.message()).await {
+        Ok(message) => message,
+        Err(_) => {
+            let text = format!("nothing arrived for {} s; the upload may be resumed where it stopped", STALL.as_secs());
+            Err(unwelcome(Code::DeadlineExceeded, "stalled", text))
+        }
+    }
+}
+
+/// What an upload's reader hands to its writer. A channel that just ends means that the line was cut.
+pub(super) enum Piece {
+    Data(Bytes),
+    End,
+}
+
+/// Pieces between the network and the disk.
+const PIECES_MAX: usize = 4;
+
+/// Reads an upload to its end while `write` takes its pieces on a blocking thread. What `write` says goes before what the
+/// network says, except when it says only that the pieces ended (`is_cut`).
+pub(super) async fn receive<T, E: Send + 'static>(
+    stream: &mut Streaming<T>,
+    data: impl Fn(T) -> Option<Bytes>,
+    write: impl FnOnce(mpsc::Receiver<Piece>) -> Result<(), E> + Send + 'static,
+    is_cut: impl Fn(&E) -> bool,
+    status: impl Fn(E) -> Status,
+) -> Result<(), Status> {
+    let (pieces, waiting) = mpsc::channel(PIECES_MAX);
+    let writing = blocking(move || write(waiting));
+    let reading = async {
+        while let Some(message) = next(stream).await? {
+            let only_data = || unwelcome(Code::InvalidArgument, "malformed", "only data follows the header");
+            let piece = Piece::Data(data(message).ok_or_else(only_data)?);
+            // A writer that is gone has an error of its own.
+            if pieces.send(piece).await.is_err() {
+                break;
+            }
+        }
+        let _ = pieces.send(Piece::End).await;
+        drop(pieces);
+        Ok(())
+    };
+    match tokio::join!(writing, reading) {
+        (Ok(()), read) => read,
+        (Err(error), Err(read)) if is_cut(&error) => Err(read),
+        (Err(error), _) => Err(status(error)),
+    }
+}

@@ -1,0 +1,170 @@
+//! A worker's stream: Hello, then whatever either side has to say, until it breaks or falls silent.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use polder_core::policy::tidy_reason;
+use polder_core::{AssignmentId, Event, Region, WorkerName};
+use polder_proto::v1::coordinator_message::Message as Outbound;
+use polder_proto::v1::worker_message::Message as Inbound;
+use polder_proto::v1::{CoordinatorMessage, Heartbeat, Hello, Welcome, WorkerMessage};
+use polder_proto::{convert, unwelcome};
+use tokio::sync::oneshot;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, Streaming};
+
+use super::Answers;
+use crate::api::Services;
+use crate::config::now;
+use crate::driver::millis;
+use crate::handle::HandleError;
+
+/// Assignments a worker may say it still holds.
+const HOLDING_MAX: usize = 2048;
+/// How long the first message may take.
+const HELLO: Duration = Duration::from_secs(10);
+
+pub(super) async fn open(
+    services: &Services,
+    worker: WorkerName,
+    region: Region,
+    mut inbound: Streaming<WorkerMessage>,
+) -> Result<Answers<CoordinatorMessage>, Status> {
+    let hello = hello(&mut inbound).await?;
+    let capacity = convert::capacity(hello.slots, hello.datasets, hello.trainers)?;
+    if hello.holding.len() > HOLDING_MAX {
+        let text = format!("more than {HOLDING_MAX} assignments held");
+        return Err(unwelcome(Code::InvalidArgument, "malformed", text));
+    }
+    let held = hello.holding.into_iter().map(|id| convert::assignment_id(Some(id), &worker));
+    let holding: Vec<AssignmentId> = held.collect::<Result<_, _>>()?;
+
+    let load = convert::load(hello.load);
+    let (opened, answer) = oneshot::channel();
+    let services = services.clone();
+    // A task of its own: this request may be dropped at any moment, and a session that opened must be seen to its end.
+    tokio::spawn(async move {
+        let session = services.sessions.open(&worker, load);
+        let (id, end) = (session.id, session.end.clone());
+        // Welcome goes first; the assignments that `WorkerConnected` brings follow it.
+        services.sessions.send(&worker, Outbound::Welcome(welcome(&services)));
+        let connected = Event::WorkerConnected { worker: worker.clone(), session: id, capacity, holding };
+        let connected = services.handle.apply(connected).await;
+        let is_connected = connected.is_ok();
+        // Whoever asked may have left; the reader will notice.
+        let _ = opened.send(connected.map(|()| session));
+        if is_connected {
+            Reader { services, worker, region, session: id }.run(inbound, end).await;
+        } else {
+            services.sessions.close(&worker, id);
+        }
+    });
+    let session = answer.await.map_err(|_| Status::unavailable("the coordinator is stopping"))??;
+    // The stream ends with the session, however that ends.
+    Ok(Box::pin(ReceiverStream::new(session.outbox).take_until(session.end.cancelled_owned())))
+}
+
+async fn hello(inbound: &mut Streaming<WorkerMessage>) -> Result<Hello, Status> {
+    let malformed = |text| unwelcome(Code::InvalidArgument, "malformed", text);
+    match tokio::time::timeout(HELLO, inbound.message()).await {
+        Ok(Ok(Some(WorkerMessage { message: Some(Inbound::Hello(hello)) }))) => Ok(hello),
+        Ok(Ok(_)) => Err(malformed("the first message of a session must be Hello")),
+        Ok(Err(status)) => Err(status),
+        Err(_) => Err(malformed("no Hello came within 10 s")),
+    }
+}
+
+fn welcome(services: &Services) -> Welcome {
+    let short = |duration: Duration| u32::try_from(millis(duration)).unwrap_or(u32::MAX);
+    Welcome {
+        coordinator_version: env!("CARGO_PKG_VERSION").into(),
+        heartbeat_ms: short(services.times.heartbeat),
+        silence_ms: short(services.times.silence),
+    }
+}
+
+struct Reader {
+    services: Services,
+    worker: WorkerName,
+    region: Region,
+    session: u64,
+}
+
+impl Reader {
+    /// Listens until the stream ends, then tells the driver why.
+    async fn run(self, inbound: Streaming<WorkerMessage>, end: CancellationToken) {
+        let times = self.services.times;
+        let (reason, grace) = tokio::select! {
+            ended = self.listen(inbound) => ended,
+            () = end.cancelled() => ("its stream was closed".into(), times.return_after_break),
+        };
+        self.services.sessions.close(&self.worker, self.session);
+        end.cancel();
+        let return_by = now().plus_ms(millis(grace));
+        let Self { services, worker, session, .. } = self;
+        services.handle.tell(Event::WorkerDisconnected { worker, session, return_by, reason }).await;
+    }
+
+    async fn listen(&self, mut inbound: Streaming<WorkerMessage>) -> (String, Duration) {
+        let times = self.services.times;
+        loop {
+            match tokio::time::timeout(times.silence, inbound.message()).await {
+                Ok(Ok(Some(WorkerMessage { message }))) => {
+                    if let Err(reason) = self.take(message).await {
+                        return (reason, times.return_after_break);
+                    }
+                }
+                Ok(Ok(None)) => return ("it closed its stream".into(), times.return_after_break),
+                Ok(Err(_)) => return ("its connection broke".into(), times.return_after_break),
+                Err(_) => {
+                    let reason = format!("it said nothing for {} ms", millis(times.silence));
+                    return (reason, times.return_after_silence);
+                }
+            }
+        }
+    }
+
+    async fn take(&self, message: Option<Inbound>) -> Result<(), String> {
+        let id = |id| convert::assignment_id(id, &self.worker).map_err(|malformed| malformed.to_string());
+        let event = match message {
+            Some(Inbound::Heartbeat(heartbeat)) => {
+                self.services.sessions.report_load(&self.worker, convert::load(heartbeat.load));
+                self.services.sessions.send(&self.worker, Outbound::Heartbeat(Heartbeat { load: None }));
+                return Ok(());
+            }
+            Some(Inbound::Progress(progress)) => {
+                self.services.sessions.report_progress(&self.worker, &self.region, progress);
+                return Ok(());
+            }
+            Some(Inbound::Accepted(accepted)) => {
+                // Nothing follows from it, so nobody waits for it.
+                self.services.handle.tell(Event::AssignmentAccepted { assignment: id(accepted.assignment)? }).await;
+                return Ok(());
+            }
+            Some(Inbound::Declined(declined)) => {
+                let reason = tidy_reason(&declined.reason);
+                Event::AssignmentDeclined { assignment: id(declined.assignment)?, reason }
+            }
+            Some(Inbound::Failed(failed)) => {
+                let reason = tidy_reason(&failed.reason);
+                Event::AssignmentFailed { assignment: id(failed.assignment)?, reason }
+            }
+            Some(Inbound::Evaluation(report)) => {
+                let evaluation = convert::required("evaluation", report.evaluation).and_then(convert::evaluation);
+                let evaluation = evaluation.map_err(|malformed| malformed.to_string())?;
+                Event::EvaluationReceived { assignment: id(report.assignment)?, evaluation }
+            }
+            Some(Inbound::Hello(_)) => return Err("it said Hello twice".into()),
+            None => return Err("it said something this coordinator does not know; is it newer?".into()),
+        };
+        match self.services.handle.apply(event).await {
+            Ok(()) => Ok(()),
+            Err(HandleError::Refused(refusal)) => {
+                tracing::info!(worker = %self.worker, code = refusal.code(), %refusal, "a report was refused");
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The only way in: events to be applied and questions about the federation. Channels stay behind it.
+
+use polder_core::federation::Refusal;
+use polder_core::{Event, Federation};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Requests that may wait for the driver; whoever brings more waits with them.
+pub(crate) const INBOX_MAX: usize = 1024;
+
+pub(crate) type Query = Box<dyn FnOnce(&Federation) + Send>;
+
+/// What reaches the driver.
+pub(crate) enum Request {
+    /// Apply, journal, act, and then say so.
+    Event { event: Event, reply: Option<oneshot::Sender<Result<(), Refusal>>> },
+    /// Look at the federation as the journal has it.
+    Query(Query),
+}
+
+/// Why an event did not take effect.
+#[derive(Debug, thiserror::Error)]
+pub enum HandleError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the coordinator is stopping; try again when it is back")]
+    Stopping,
+}
+
+/// A cheap handle on the running coordinator.
+#[derive(Clone, Debug)]
+pub struct CoordinatorHandle {
+    pub(crate) inbox: mpsc::Sender<Request>,
+    pub(crate) log_lines: watch::Receiver<u64>,
+}
+
+impl CoordinatorHandle {
+    /// Applies `event`. When this returns, the event is in the journal and its effects are under way.
+    pub async fn apply(&self, event: Event) -> Result<(), HandleError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Event { event, reply: Some(reply) };
+        self.inbox.send(request).await.map_err(|_| HandleError::Stopping)?;
+        Ok(answer.await.map_err(|_| HandleError::Stopping)??)
+    }
+
+    /// Hands `event` over without waiting for what becomes of it; for facts whose refusal changes nothing for the sender.
+    pub async fn tell(&self, event: Event) {
+        // A driver that is gone has told everybody else already.
+        let _ = self.inbox.send(Request::Event { event, reply: None }).await;
+    }
+
+    /// Asks about the federation, as it is after everything that was handed over before.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Federation) -> T + Send + 'static,
+    ) -> Result<T, HandleError> {
+        let (reply, answer) = oneshot::channel();
+        let query: Query = Box::new(move |federation| {
+            // Whoever asked may have left.
+            let _ = reply.send(question(federation));
+        });
+        self.inbox.send(Request::Query(query)).await.map_err(|_| HandleError::Stopping)?;
+        answer.await.map_err(|_| HandleError::Stopping)
+    }
+
+    /// Changes whenever lines were added to the log.
+    pub(crate) fn log_lines(&self) -> watch::Receiver<u64> {
+        self.log_lines.clone()
+    }
+}
+
+impl From<HandleError> for tonic::Status {
+    fn from(error: HandleError) -> Self {
+        match error {
+            HandleError::Refused(refusal) => polder_proto::refused(&refusal),
+            HandleError::Stopping => Self::unavailable(error.to_string()),
+        }
+    }
+}

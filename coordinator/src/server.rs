@@ -1,0 +1,249 @@
+//! The port: TCP, a TLS handshake that says who is there, then HTTP/2. Newcomers and peers come in by the same port and
+//! reach different services.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use polder_security::{Accepted, Acceptor, CertificateAuthority, Credentials, Endpoint, Identity, SecureStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+
+use crate::CoordinatorError;
+use crate::api::{Authorize, Services};
+use crate::config::{CERTIFICATE_LIFETIME, Config, wall_clock};
+
+/// Handshakes under way at once; others wait in the listener's backlog.
+const HANDSHAKES_MAX: usize = 256;
+/// Connections handed over and not yet taken.
+const ACCEPTED_MAX: usize = 64;
+/// Bytes of one upload in flight, and of one connection's all: enough for a fast link, bounded for a slow peer.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// RPCs of one connection at once.
+const STREAMS_MAX: u32 = 128;
+/// How often the server's certificate is made anew.
+const RENEWAL: Duration = Duration::from_secs(24 * 3600);
+/// How long somebody without a certificate may stay.
+const NEWCOMER: Duration = Duration::from_secs(30);
+/// How long open streams may take to end when the server stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+pub(crate) async fn bind(listen: SocketAddr) -> Result<TcpListener, CoordinatorError> {
+    TcpListener::bind(listen).await.map_err(listen_error(listen))
+}
+
+pub(crate) fn listen_error(listen: SocketAddr) -> impl Fn(io::Error) -> CoordinatorError {
+    move |source| {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program has this port; stop it, or choose another with --listen HOST:PORT"
+            }
+            io::ErrorKind::PermissionDenied => "this user may not; choose a port above 1023 with --listen HOST:PORT",
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address; choose one of its own with --listen",
+            _ => "check the address given with --listen",
+        };
+        CoordinatorError::Listen { listen, hint, source }
+    }
+}
+
+pub(crate) struct Server {
+    listener: TcpListener,
+    acceptor: Acceptor,
+    credentials: OwnCredentials,
+    services: Services,
+}
+
+/// What the coordinator renews for itself, and for the operator on its machine.
+struct OwnCredentials {
+    config: Config,
+    authority: Arc<CertificateAuthority>,
+    endpoint: Endpoint,
+}
+
+impl OwnCredentials {
+    fn of_server(&self) -> Result<Credentials, CoordinatorError> {
+        let names = [self.endpoint.host().to_owned()];
+        Ok(self.authority.issue_server(&names, wall_clock(), CERTIFICATE_LIFETIME)?)
+    }
+
+    fn renew(&self, acceptor: &Acceptor) -> Result<(), CoordinatorError> {
+        acceptor.replace(&self.of_server()?)?;
+        self.config.write_operator_profile(&self.authority, &self.endpoint)
+    }
+}
+
+impl Server {
+    pub(crate) fn new(
+        listener: TcpListener,
+        config: Config,
+        authority: &Arc<CertificateAuthority>,
+        endpoint: &Endpoint,
+        services: Services,
+    ) -> Result<Self, CoordinatorError> {
+        let credentials = OwnCredentials { config, authority: authority.clone(), endpoint: endpoint.clone() };
+        let acceptor = Acceptor::new(&credentials.of_server()?)?;
+        Ok(Self { listener, acceptor, credentials, services })
+    }
+
+    /// Serves until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), CoordinatorError> {
+        let (peers, peer_connections) = mpsc::channel(ACCEPTED_MAX);
+        let (newcomers, newcomer_connections) = mpsc::channel(ACCEPTED_MAX);
+        let renewal = renew(self.acceptor.clone(), self.credentials);
+        let accepting = accept(self.listener, self.acceptor, peers, newcomers);
+
+        let for_peers = builder()
+            .layer(Authorize)
+            .add_service(self.services.worker_service())
+            .add_service(self.services.operator_service(shutdown.clone()))
+            .serve_with_incoming_shutdown(ReceiverStream::new(peer_connections), shutdown.clone().cancelled_owned());
+        let for_newcomers = builder()
+            .timeout(NEWCOMER)
+            .max_connection_age(NEWCOMER)
+            .layer(Authorize)
+            .add_service(self.services.enrolment_service())
+            .serve_with_incoming_shutdown(
+                ReceiverStream::new(newcomer_connections),
+                shutdown.clone().cancelled_owned(),
+            );
+        let serving = async { tokio::try_join!(for_peers, for_newcomers) };
+
+        let sessions = self.services.sessions.clone();
+        let drained = async {
+            shutdown.cancelled().await;
+            sessions.end_all();
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            served = serving => served.map(|_| ()).map_err(CoordinatorError::Server),
+            () = async { tokio::join!(accepting, renewal); } => Ok(()),
+            () = drained => Ok(()),
+        }
+    }
+}
+
+fn builder() -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_frame_size(256 * 1024)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .tcp_nodelay(true)
+}
+
+/// Takes connections for ever; a handshake that fails or dawdles is its own problem.
+async fn accept(
+    listener: TcpListener,
+    acceptor: Acceptor,
+    peers: mpsc::Sender<io::Result<Connection>>,
+    newcomers: mpsc::Sender<io::Result<Connection>>,
+) {
+    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let tcp = match listener.accept().await {
+            Ok((tcp, _)) => tcp,
+            Err(error) => {
+                // Out of file descriptors, or the client gave up: neither is helped by trying at once.
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (acceptor, peers, newcomers) = (acceptor.clone(), peers.clone(), newcomers.clone());
+        tokio::spawn(async move {
+            shake_hands(&acceptor, tcp, &peers, &newcomers).await;
+            drop(place);
+        });
+    }
+}
+
+async fn shake_hands(
+    acceptor: &Acceptor,
+    tcp: TcpStream,
+    peers: &mpsc::Sender<io::Result<Connection>>,
+    newcomers: &mpsc::Sender<io::Result<Connection>>,
+) {
+    let (stream, server) = match acceptor.accept(tcp).await {
+        Ok(Accepted::Peer { stream, .. }) => (stream, peers),
+        Ok(Accepted::Enrolling { stream }) => (stream, newcomers),
+        Err(error) => {
+            tracing::warn!(error = crate::driver::chain(&error), "a connection was refused");
+            return;
+        }
+    };
+    // The server has gone, and so will we.
+    let _ = server.send(Ok(Connection(stream))).await;
+}
+
+async fn renew(acceptor: Acceptor, credentials: OwnCredentials) {
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        if let Err(error) = credentials.renew(&acceptor) {
+            tracing::error!(
+                error = crate::driver::chain(&error),
+                "the coordinator's certificates could not be renewed"
+            );
+        }
+    }
+}
+
+/// A connection as tonic takes it; the peer's identity goes along with every request.
+pub(crate) struct Connection(SecureStream);
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) identity: Option<Identity>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        Peer { identity: self.0.identity().cloned(), address: self.0.peer_address() }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+}

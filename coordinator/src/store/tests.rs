@@ -1,0 +1,269 @@
+use std::fs;
+use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use polder_core::digest::Algorithm;
+use polder_core::{RunId, WorkerName};
+use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
+
+use super::*;
+
+fn entry(n: u64) -> JournalEntry {
+    JournalEntry { at_ms: 1000 + n, kind: "Ticked".into(), event_json: format!(r#"{{"n":{n},"text":"it's \"é\""}}"#) }
+}
+
+fn entries(numbers: std::ops::RangeInclusive<u64>) -> Vec<JournalEntry> {
+    numbers.map(entry).collect()
+}
+
+fn line(run: Option<&str>, text: &str) -> LogLine {
+    LogLine {
+        at_ms: 5,
+        run: run.map(|run| RunId::new(run).unwrap()),
+        round: run.map(|_| 3),
+        worker: run.map(|_| WorkerName::new("eu-west-1").unwrap()),
+        kind: "note".into(),
+        text: text.into(),
+    }
+}
+
+async fn replayed(store: &Store, from_seq: u64) -> Vec<Recorded> {
+    let mut all = Vec::new();
+    store
+        .replay(from_seq, |recorded| {
+            all.push(recorded);
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+    all
+}
+
+/// Opens the database beside the store, as a person would with the `sqlite3` program.
+async fn tamper(dir: &Path, statement: &'static str) {
+    let mut connection = SqliteConnectOptions::new().filename(dir.join("journal.sqlite")).connect().await.unwrap();
+    sqlx::query(statement).execute(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_appended_is_replayed_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.append(&[], &[]).await.unwrap(), 0);
+    assert_eq!(store.append(&entries(1..=1), &[]).await.unwrap(), 1);
+    assert_eq!(store.append(&entries(2..=2000), &[line(None, "x")]).await.unwrap(), 2000);
+    assert_eq!(store.append(&[], &[line(None, "y")]).await.unwrap(), 2000);
+    drop(store);
+
+    let store = Store::open(dir.path()).await.unwrap();
+    let all = replayed(&store, 0).await;
+    let expected: Vec<_> = (1..=2000).map(|seq| Recorded { seq, entry: entry(seq) }).collect();
+    assert_eq!(all, expected);
+    assert_eq!(replayed(&store, 1999).await, expected[1998..]);
+    assert_eq!(replayed(&store, 2001).await, []);
+    assert_eq!(store.append(&entries(2001..=2001), &[]).await.unwrap(), 2001);
+}
+
+#[tokio::test]
+async fn log_lines_are_read_by_run_and_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let lines = [line(Some("a"), "one"), line(Some("b"), "two\n'"), line(None, "three"), line(Some("a"), "four")];
+    store.append(&[], &lines[..2]).await.unwrap();
+    store.append(&[], &lines[2..]).await.unwrap();
+
+    let all = store.log_lines(None, 0, 100).await.unwrap();
+    assert_eq!(all.iter().map(|entry| &entry.line).collect::<Vec<_>>(), lines.iter().collect::<Vec<_>>());
+    let a = RunId::new("a").unwrap();
+    let of_a = store.log_lines(Some(&a), 0, 100).await.unwrap();
+    assert_eq!(of_a.iter().map(|entry| entry.line.text.as_str()).collect::<Vec<_>>(), ["one", "four"]);
+    assert_eq!(store.log_lines(Some(&a), of_a[0].seq, 100).await.unwrap(), of_a[1..]);
+    assert_eq!(store.log_lines(Some(&a), 0, 1).await.unwrap(), of_a[..1]);
+}
+
+#[tokio::test]
+async fn a_failed_batch_leaves_nothing_and_the_next_one_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    store.append(&entries(1..=1), &[]).await.unwrap();
+    tamper(
+        dir.path(),
+        "CREATE TRIGGER full BEFORE INSERT ON log WHEN new.text = 'no' BEGIN SELECT raise(FAIL, 'disk full'); END",
+    )
+    .await;
+    let error = store.append(&entries(2..=3), &[line(None, "yes"), line(None, "no")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Database { action: "written", .. }), "{error}");
+    assert_eq!(store.append(&entries(2..=2), &[]).await.unwrap(), 2);
+    assert_eq!(replayed(&store, 1).await.len(), 2);
+    assert_eq!(store.log_lines(None, 0, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_cancelled_batch_is_there_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let batch = entries(1..=50);
+    for polls in 1..=4 {
+        let mut append = Box::pin(store.append(&batch, &[]));
+        for _ in 0..polls {
+            if append.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                break;
+            }
+        }
+        drop(append);
+        let before = store.append(&[], &[]).await.unwrap();
+        assert_eq!(before % 50, (polls - 1) as u64, "a part of a batch is there");
+        assert_eq!(store.append(&entries(1..=1), &[]).await.unwrap(), before + 1);
+    }
+    let all = replayed(&store, 1).await;
+    assert!(all.len() >= 4);
+}
+
+#[tokio::test]
+async fn a_hole_in_the_journal_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    store.append(&entries(1..=5), &[]).await.unwrap();
+    tamper(dir.path(), "DELETE FROM journal WHERE seq = 3").await;
+    let error = store.replay(1, |_| Ok::<_, StoreError>(())).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "journal entry 3 is missing (the next one is 4); restore the directory from a backup"
+    );
+}
+
+#[tokio::test]
+async fn a_second_coordinator_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let error = Store::open(dir.path()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "`{}` is in use by another coordinator; stop that one first, or give another directory",
+            dir.path().display()
+        )
+    );
+    drop(store);
+    Store::open(dir.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_version_s_directory_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).await.unwrap());
+    tamper(
+        dir.path(),
+        "INSERT INTO _sqlx_migrations SELECT 7, 'later', installed_on, 1, x'00', 0 FROM _sqlx_migrations",
+    )
+    .await;
+    tamper(dir.path(), "UPDATE meta SET value = '9.8.7' WHERE key = 'written_by'").await;
+    let error = Store::open(dir.path()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "`{}` was written by polder 9.8.7 (format 7); this is polder {}, which reads up to format 1; start the \
+             newer version, or give another directory",
+            dir.path().display(),
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+    let mut connection =
+        SqliteConnectOptions::new().filename(dir.path().join("journal.sqlite")).connect().await.unwrap();
+    let written_by: String =
+        sqlx::query_scalar("SELECT value FROM meta WHERE key = 'written_by'").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(written_by, "9.8.7");
+}
+
+#[tokio::test]
+async fn the_directory_is_for_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("deep/state");
+    let store = Store::open(&state).await.unwrap();
+    assert_eq!(fs::metadata(store.dir()).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn blobs_are_found_by_their_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let blobs = store.blobs();
+    assert_eq!(blobs.list().await.unwrap(), []);
+    let policy = blobs.put(Algorithm::Sha256, Bytes::from_static(b"policy")).await.unwrap();
+    // As `printf policy | sha256sum` prints it.
+    assert_eq!(policy.hex(), "823412d1eacb67956220e532959f0104603057c88704863ca38e7cd188fda812");
+    let model = blobs.put(Algorithm::Blake3, Bytes::from_static(b"model")).await.unwrap();
+    assert_eq!(model, Digest::blake3(*blake3::hash(b"model").as_bytes()));
+    assert_eq!(blobs.put(Algorithm::Blake3, Bytes::from_static(b"model")).await.unwrap(), model);
+
+    assert_eq!(blobs.get(&model).await.unwrap(), "model");
+    assert_eq!(blobs.get_range(&model, 1..3).await.unwrap(), "od");
+    assert_eq!(blobs.get_range(&model, 3..300).await.unwrap(), "el");
+    assert_eq!(blobs.size(&model).await.unwrap(), Some(5));
+    assert_eq!(fs::read(blobs.path(&model)).unwrap(), b"model");
+    assert_eq!(blobs.list().await.unwrap(), [model, policy]);
+
+    let absent = Digest::blake3([7; 32]);
+    assert_eq!(blobs.size(&absent).await.unwrap(), None);
+    let error = blobs.get(&absent).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("there is no blob {absent}"));
+    assert!(matches!(blobs.get_range(&absent, 0..1).await, Err(StoreError::BlobMissing { .. })));
+}
+
+#[tokio::test]
+async fn a_corrupt_blob_is_an_error_and_storing_it_again_mends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let digest = store.blobs().put(Algorithm::Blake3, Bytes::from_static(b"model")).await.unwrap();
+    fs::write(store.blobs().path(&digest), b"mOdel").unwrap();
+    let found = Digest::blake3(*blake3::hash(b"mOdel").as_bytes());
+    let error = store.blobs().get(&digest).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("blob {digest} is corrupt: its bytes have the digest {found}; restore it from a backup")
+    );
+    store.blobs().put(Algorithm::Blake3, Bytes::from_static(b"model")).await.unwrap();
+    assert_eq!(store.blobs().get(&digest).await.unwrap(), "model");
+}
+
+#[tokio::test]
+async fn written_blobs_appear_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+    let mut writer = store.blobs().writer().unwrap();
+    writer.write(&bytes[..10]).unwrap();
+    writer.write(&bytes[10..2_500_000]).unwrap();
+    assert_eq!(store.blobs().list().await.unwrap(), []);
+    writer.write(&bytes[2_500_000..]).unwrap();
+    let (digest, size) = writer.finish().unwrap();
+    assert_eq!((digest, size), (Digest::blake3(*blake3::hash(&bytes).as_bytes()), 3_000_000));
+    assert_eq!(store.blobs().get(&digest).await.unwrap(), bytes);
+
+    let mut writer = store.blobs().writer().unwrap();
+    writer.write(&bytes).unwrap();
+    drop(writer);
+    assert_eq!(fs::read_dir(dir.path().join("incoming")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_a_killed_coordinator_left_half_written_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let digest = store.blobs().put(Algorithm::Blake3, Bytes::from_static(b"model")).await.unwrap();
+    let mut writer = store.blobs().writer().unwrap();
+    writer.write(b"half a mod").unwrap();
+    // A kill runs no destructor: the file stays, and so would the temporary name of an interrupted `put`.
+    let _ = Box::leak(Box::new(writer));
+    let staged = dir.path().join("blobs/sha256").join(format!("{}#1", "ab".repeat(32)));
+    fs::write(&staged, b"half a pol").unwrap();
+    assert_eq!(fs::read_dir(dir.path().join("incoming")).unwrap().count(), 1);
+    drop(store);
+
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(fs::read_dir(dir.path().join("incoming")).unwrap().count(), 0);
+    assert!(!staged.exists());
+    assert_eq!(store.blobs().list().await.unwrap(), [digest]);
+}

@@ -1,0 +1,242 @@
+//! The whole coordinator as one value: workers, tokens, policies, runs. [`Federation::apply`] is the only entrance.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `registry` | workers come, go and drain; tokens are made and used; policies get names |
+//! | `runs` | events of one round, passed to it; a closed round turns the run's page |
+//! | `question` | the placement question under way, and what an answer is held to |
+//! | `scheduler` | who could be chosen for what; one placement question at a time |
+
+mod question;
+mod registry;
+mod runs;
+mod scheduler;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use self::question::OpenQuestion;
+use crate::digest::Digest;
+use crate::effect::{Effect, Notice};
+use crate::enrolment::{EnrolmentRefusal, Token};
+use crate::event::Event;
+use crate::id::{AssignmentId, PolicyName, QuestionId, RoundNumber, RunId, TokenId, WorkerName};
+use crate::policy::{PolicyKind, tidy_reason};
+use crate::round::{RoundEvent, RoundRefusal};
+use crate::run::Run;
+use crate::spec::SpecError;
+use crate::time::Timestamp;
+use crate::worker::{Presence, Worker};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Federation {
+    pub workers: BTreeMap<WorkerName, Worker>,
+    pub tokens: BTreeMap<TokenId, Token>,
+    pub policies: BTreeMap<PolicyName, StoredPolicy>,
+    pub runs: BTreeMap<RunId, Run>,
+    /// Run ids in the order of submission: first come, first served.
+    queue: Vec<RunId>,
+    question: Option<OpenQuestion>,
+    questions_asked: QuestionId,
+    /// What each placement policy last returned as its state.
+    placement_state: BTreeMap<Digest, Vec<u8>>,
+}
+
+/// A policy as it was pushed under a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPolicy {
+    pub kind: PolicyKind,
+    pub digest: Digest,
+    pub bytes: u64,
+    pub pushed_at: Timestamp,
+}
+
+/// Why an event was refused; the federation is as it was. [`Refusal::code`] is stable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("run `{run}` is not known here; `polder run list` shows those that are")]
+    UnknownRun { run: RunId },
+    #[error("run `{run}` exists already")]
+    RunExists { run: RunId },
+    #[error("run `{run}` has ended: it is {status}")]
+    RunEnded { run: RunId, status: &'static str },
+    #[error("run `{run}` has no round {round}")]
+    UnknownRound { run: RunId, round: RoundNumber },
+    #[error("round {round} of run `{run}` is closed: it was {phase}")]
+    RoundClosed { run: RunId, round: RoundNumber, phase: &'static str },
+    #[error(transparent)]
+    Round(#[from] RoundRefusal),
+    #[error("worker `{worker}` is not enrolled here; ask for a token (`polder token create --region R`)")]
+    UnknownWorker { worker: WorkerName },
+    #[error("worker `{worker}` offers something impossible: {problem}")]
+    Capacity { worker: WorkerName, problem: String },
+    #[error("worker `{worker}` has connected anew; what its old stream says no longer counts")]
+    StaleSession { worker: WorkerName },
+    #[error("question {question} is not the one under way")]
+    StaleQuestion { question: QuestionId },
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentRefusal),
+    #[error("token `{token}` exists already")]
+    TokenExists { token: TokenId },
+    #[error("the run cannot be accepted: {0}")]
+    Spec(#[from] SpecError),
+    #[error("assignment {assignment}: the worker's report is impossible: {problem}")]
+    Report { assignment: AssignmentId, problem: String },
+}
+
+impl Refusal {
+    /// A stable word for clients and tests.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownRun { .. } => "unknown_run",
+            Self::RunExists { .. } => "run_exists",
+            Self::RunEnded { .. } => "run_ended",
+            Self::UnknownRound { .. } => "unknown_round",
+            Self::RoundClosed { .. } | Self::Round(RoundRefusal::Closed { .. } | RoundRefusal::WrongPhase { .. }) => {
+                "round_closed"
+            }
+            Self::Round(RoundRefusal::NotInCohort { .. }) => "not_in_cohort",
+            Self::Round(RoundRefusal::AlreadyReported { .. }) => "duplicate_update",
+            Self::Round(RoundRefusal::SeatGivenUp { .. }) => "seat_given_up",
+            Self::Round(RoundRefusal::WrongTask { .. }) => "wrong_task",
+            Self::Round(RoundRefusal::NothingNew { .. }) => "nothing_new",
+            Self::Round(RoundRefusal::BadWeight { .. }) => "bad_weight",
+            Self::UnknownWorker { .. } => "unknown_worker",
+            Self::Capacity { .. } => "bad_capacity",
+            Self::StaleSession { .. } => "stale_session",
+            Self::StaleQuestion { .. } => "stale_question",
+            Self::Enrolment(_) => "enrolment_refused",
+            Self::TokenExists { .. } => "token_exists",
+            Self::Spec(_) => "bad_spec",
+            Self::Report { .. } => "bad_report",
+        }
+    }
+}
+
+impl Federation {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one event and says what is to be done about it. On refusal nothing has changed, and the event belongs into
+    /// no journal.
+    pub fn apply(&mut self, now: Timestamp, event: Event) -> Result<Vec<Effect>, Refusal> {
+        let mut effects = Effects { now, list: Vec::new() };
+        match event {
+            Event::CoordinatorStarted { return_by } => self.coordinator_started(return_by, &mut effects),
+            Event::TokenCreated { token, secret_hash, grant, expires_at } => {
+                self.token_created(now, token, secret_hash, grant, expires_at)?;
+            }
+            Event::TokenRedeemed { token, applicant } => self.token_redeemed(token, &applicant, &mut effects)?,
+            Event::WorkerConnected { worker, session, capacity, holding } => {
+                self.worker_connected(worker, session, capacity, &holding, &mut effects)?;
+            }
+            Event::WorkerDisconnected { worker, session, return_by, reason } => {
+                self.worker_disconnected(worker, session, return_by, reason, &mut effects)?;
+            }
+            Event::WorkerDrained { worker, is_draining } => {
+                self.worker_drained(worker, is_draining, &mut effects)?;
+            }
+            Event::PolicyPushed { name, kind, digest, bytes } => {
+                self.policies.insert(name, StoredPolicy { kind, digest, bytes, pushed_at: now });
+            }
+            Event::RunSubmitted { run, spec } => self.run_submitted(run, *spec, &mut effects)?,
+            Event::RunStopped { run, reason } => self.run_stopped(&run, reason, &mut effects)?,
+            Event::PlacementAnswered { question, policy, answer } => {
+                self.placement_answered(question, policy, answer, &mut effects)?;
+            }
+            Event::PlacementFailed { question, reason } => {
+                self.placement_failed(question, &reason, &mut effects)?;
+            }
+            Event::AssignmentAccepted { assignment } => {
+                self.seat_event(assignment, |worker| RoundEvent::Accepted { worker }, &mut effects)?;
+            }
+            Event::AssignmentDeclined { assignment, reason } => {
+                let reason = tidy_reason(&reason);
+                self.seat_event(assignment, |worker| RoundEvent::Declined { worker, reason }, &mut effects)?;
+            }
+            Event::AssignmentFailed { assignment, reason } => {
+                let reason = tidy_reason(&reason);
+                self.seat_event(assignment, |worker| RoundEvent::Failed { worker, reason }, &mut effects)?;
+            }
+            Event::UpdateReceived { assignment, receipt } => {
+                receipt.check().map_err(|problem| Refusal::Report { assignment: assignment.clone(), problem })?;
+                self.seat_event(assignment, |worker| RoundEvent::Reported { worker, receipt }, &mut effects)?;
+            }
+            Event::EvaluationReceived { assignment, evaluation } => {
+                evaluation.check().map_err(|problem| Refusal::Report { assignment: assignment.clone(), problem })?;
+                self.seat_event(assignment, |worker| RoundEvent::Evaluated { worker, evaluation }, &mut effects)?;
+            }
+            Event::Aggregated { run, round, receipt } => {
+                self.round_event(&run, round, RoundEvent::Aggregated { receipt }, &mut effects)?;
+            }
+            Event::AggregationFailed { run, round, reason } => {
+                let reason = tidy_reason(&reason);
+                self.round_event(&run, round, RoundEvent::AggregationFailed { reason }, &mut effects)?;
+            }
+            Event::TimePassed => {}
+        }
+        self.pass_time(&mut effects);
+        self.schedule(&mut effects);
+        Ok(effects.list)
+    }
+
+    /// When time alone would change something; the shell sends `TimePassed` then.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let returns = self.workers.values().filter_map(|worker| match &worker.presence {
+            Presence::Away { return_by, .. } => Some(*return_by),
+            _ => None,
+        });
+        let is_asking = self.question.is_some();
+        let rounds = self.runs.values().filter_map(|run| run.round.as_ref()?.next_wake(&run.terms(), is_asking));
+        returns.chain(rounds).min()
+    }
+
+    /// Whether a placement question is under way: until it is answered, no other is asked.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.question.is_some()
+    }
+
+    /// Runs in the order of submission.
+    pub fn runs_in_order(&self) -> impl Iterator<Item = &Run> {
+        self.queue.iter().filter_map(|id| self.runs.get(id))
+    }
+}
+
+/// The effects of one event, in the order in which they are to be carried out.
+struct Effects {
+    now: Timestamp,
+    list: Vec<Effect>,
+}
+
+impl Effects {
+    fn push(&mut self, effect: Effect) {
+        self.list.push(effect);
+    }
+
+    fn announce(
+        &mut self,
+        run: Option<&RunId>,
+        round: Option<RoundNumber>,
+        worker: Option<&WorkerName>,
+        kind: &str,
+        text: String,
+    ) {
+        self.push(Effect::Announce(Notice {
+            at: self.now,
+            run: run.cloned(),
+            round,
+            worker: worker.cloned(),
+            kind: kind.into(),
+            text,
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! Events of one round are passed to it; what it asks for becomes effects; a closed round turns its run's page.
+
+use super::{Effects, Federation, Refusal};
+use crate::digest::Digest;
+use crate::effect::{AggregationInput, AggregationTask, Assignment, Effect};
+use crate::id::{AssignmentId, RoundNumber, RunId, WorkerName};
+use crate::round::{Phase, Round, RoundEffect, RoundEvent, Seat, Task};
+use crate::run::{Run, RunStatus};
+use crate::spec::RunSpec;
+
+impl Federation {
+    pub(super) fn run_submitted(&mut self, id: RunId, spec: RunSpec, effects: &mut Effects) -> Result<(), Refusal> {
+        if self.runs.contains_key(&id) {
+            return Err(Refusal::RunExists { run: id });
+        }
+        spec.check()?;
+        let text = format!("{id} submitted: {} rounds on `{}`", spec.rounds, spec.dataset);
+        effects.announce(Some(&id), None, None, "run-submitted", text);
+        self.runs.insert(id.clone(), Run::submit(id.clone(), spec, effects.now));
+        self.queue.push(id);
+        Ok(())
+    }
+
+    pub(super) fn run_stopped(&mut self, id: &RunId, reason: String, effects: &mut Effects) -> Result<(), Refusal> {
+        self.running(id)?;
+        let cancelled = format!("the run was stopped: {reason}");
+        self.pass_on_without_turning(id, RoundEvent::Cancelled { reason: cancelled }, effects)?;
+        if let Some(run) = self.runs.get_mut(id) {
+            if let Some(round) = &run.round {
+                effects.push(Effect::ReleaseSpool { run: id.clone(), round: round.number });
+            }
+            run.stop(effects.now, reason.clone());
+        }
+        effects.announce(Some(id), None, None, "run-stopped", format!("{id} stopped: {reason}"));
+        Ok(())
+    }
+
+    /// Whether an update (or evaluation) for `assignment` would be taken now.
+    pub fn admit(&self, assignment: &AssignmentId, task: Task) -> Result<&Round, Refusal> {
+        let run = self.runs.get(&assignment.run).ok_or_else(|| Refusal::UnknownRun { run: assignment.run.clone() })?;
+        let round = run
+            .round(assignment.round)
+            .ok_or_else(|| Refusal::UnknownRound { run: run.id.clone(), round: assignment.round })?;
+        round.admit(&assignment.worker, task)?;
+        Ok(round)
+    }
+
+    /// The update that counts for `assignment`, if one does.
+    #[must_use]
+    pub fn reported(&self, assignment: &AssignmentId) -> Option<Digest> {
+        let round = self.runs.get(&assignment.run)?.round(assignment.round)?;
+        round.seats.get(&assignment.worker)?.receipt().map(|receipt| receipt.update)
+    }
+
+    /// Whether `worker` is at work on the model `digest`.
+    #[must_use]
+    pub fn starts_from(&self, worker: &WorkerName, digest: &Digest) -> bool {
+        let open = self.runs.values().filter_map(|run| run.round.as_ref());
+        open.filter(|round| round.base.digest == *digest)
+            .any(|round| round.seats.get(worker).is_some_and(Seat::is_active))
+    }
+
+    pub(super) fn seat_event(
+        &mut self,
+        assignment: AssignmentId,
+        event: impl FnOnce(WorkerName) -> RoundEvent,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let AssignmentId { run, round, worker } = assignment;
+        self.round_event(&run, round, event(worker), effects)
+    }
+
+    pub(super) fn round_event(
+        &mut self,
+        run: &RunId,
+        number: RoundNumber,
+        event: RoundEvent,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        self.open_round(run, number)?;
+        self.pass(run, event, effects)
+    }
+
+    fn running(&self, id: &RunId) -> Result<&Run, Refusal> {
+        let run = self.runs.get(id).ok_or_else(|| Refusal::UnknownRun { run: id.clone() })?;
+        match run.status {
+            RunStatus::Running => Ok(run),
+            _ => Err(Refusal::RunEnded { run: id.clone(), status: run.status.name() }),
+        }
+    }
+
+    fn open_round(&self, id: &RunId, number: RoundNumber) -> Result<(), Refusal> {
+        let run = self.running(id)?;
+        match run.round(number) {
+            None => Err(Refusal::UnknownRound { run: id.clone(), round: number }),
+            Some(round) if !round.is_open() => {
+                Err(Refusal::RoundClosed { run: id.clone(), round: number, phase: round.phase.name() })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Passes an event that must fit; one that does not any more says nothing new.
+    pub(super) fn pass_on(&mut self, id: &RunId, event: RoundEvent, effects: &mut Effects) {
+        let _ = self.pass(id, event, effects);
+    }
+
+    pub(super) fn pass(&mut self, id: &RunId, event: RoundEvent, effects: &mut Effects) -> Result<(), Refusal> {
+        let result = self.pass_on_without_turning(id, event, effects);
+        self.turn_page(id, effects);
+        result
+    }
+
+    fn pass_on_without_turning(&mut self, id: &RunId, event: RoundEvent, effects: &mut Effects) -> Result<(), Refusal> {
+        let Some(run) = self.runs.get_mut(id) else { return Err(Refusal::UnknownRun { run: id.clone() }) };
+        let terms = run.terms();
+        let Some(round) = &mut run.round else {
+            return Err(Refusal::RunEnded { run: id.clone(), status: run.status.name() });
+        };
+        let number = round.number;
+        let asked = round.apply(effects.now, &terms, event)?;
+        for effect in asked {
+            self.translate(id, number, effect, effects);
+        }
+        Ok(())
+    }
+
+    fn translate(&mut self, id: &RunId, round: RoundNumber, effect: RoundEffect, effects: &mut Effects) {
+        match effect {
+            RoundEffect::Assign { worker } => {
+                if let Some(known) = self.workers.get_mut(&worker) {
+                    known.rounds_assigned += 1;
+                }
+                self.send_assignment(id, &worker, effects);
+            }
+            RoundEffect::Cancel { worker, reason } => {
+                let assignment = AssignmentId { run: id.clone(), round, worker };
+                effects.push(Effect::CancelAssignment { assignment, reason });
+            }
+            RoundEffect::Aggregate => self.aggregate(id, effects),
+            RoundEffect::Announce { worker, kind, text } => {
+                effects.announce(Some(id), Some(round), worker.as_ref(), kind, text);
+            }
+        }
+    }
+
+    pub(super) fn send_assignment(&self, id: &RunId, worker: &WorkerName, effects: &mut Effects) {
+        let Some(run) = self.runs.get(id) else { return };
+        let Some(round) = &run.round else { return };
+        let (Some(seat), Some(deadline)) = (round.seats.get(worker), round.deadline) else { return };
+        effects.push(Effect::SendAssignment(Box::new(Assignment {
+            id: AssignmentId { run: id.clone(), round: round.number, worker: worker.clone() },
+            task: round.task,
+            model: round.base.digest,
+            model_bytes: round.base.bytes,
+            model_version: round.base.version,
+            dataset: run.spec.dataset.clone(),
+            trainer: run.spec.trainer.clone(),
+            holdout: run.spec.evaluation.map_or(0.0, |evaluation| evaluation.holdout),
+            holdout_seed: seed(run.spec.seed, &[b"holdout", worker.as_str().as_bytes()]),
+            seed: seed(run.spec.seed, &[&round.number.to_le_bytes(), worker.as_str().as_bytes()]),
+            gpu: seat.gpu,
+            deadline,
+        })));
+    }
+
+    fn aggregate(&self, id: &RunId, effects: &mut Effects) {
+        let Some(run) = self.runs.get(id) else { return };
+        let Some(round) = &run.round else { return };
+        let inputs = round.seats.iter().filter_map(|(worker, seat)| {
+            let receipt = seat.receipt()?;
+            Some(AggregationInput {
+                worker: worker.clone(),
+                update: receipt.update,
+                examples: receipt.examples,
+                loss: receipt.loss,
+            })
+        });
+        effects.push(Effect::Aggregate(Box::new(AggregationTask {
+            run: id.clone(),
+            round: round.number,
+            policy: round.aggregation.clone(),
+            model: round.base.digest,
+            parameters: run.spec.model.parameters,
+            seed: seed(run.spec.seed, &[b"aggregation", &round.number.to_le_bytes()]),
+            inputs: inputs.collect(),
+        })));
+    }
+
+    pub(super) fn resume_aggregations(&mut self, effects: &mut Effects) {
+        for (id, run) in &self.runs {
+            if run.round.as_ref().is_some_and(|round| matches!(round.phase, Phase::Aggregation { .. })) {
+                self.aggregate(id, effects);
+            }
+        }
+    }
+
+    /// Files a closed round, and says what became of the run.
+    fn turn_page(&mut self, id: &RunId, effects: &mut Effects) {
+        let Some(run) = self.runs.get_mut(id) else { return };
+        let Some(closed) = run.round.as_ref().filter(|round| !round.is_open()) else { return };
+        let (number, task) = (closed.number, closed.task);
+        let ended = run.turn_page(effects.now).cloned();
+        if task == Task::Train {
+            effects.push(Effect::ReleaseSpool { run: id.clone(), round: number });
+        }
+        if let Some(status) = ended {
+            let reason = status.ended().map_or("", |(_, reason)| reason);
+            let kind = format!("run-{}", status.name());
+            effects.announce(Some(id), None, None, &kind, format!("{id} {}: {reason}", status.name()));
+        }
+    }
+
+    pub(super) fn wake_rounds(&mut self, effects: &mut Effects) {
+        let now = effects.now;
+        let due = |run: &Run| {
+            let round = run.round.as_ref().filter(|_| !run.is_selecting())?;
+            round.deadline.filter(|deadline| now >= *deadline)
+        };
+        let late: Vec<RunId> =
+            self.runs_in_order().filter(|run| due(run).is_some()).map(|run| run.id.clone()).collect();
+        for id in late {
+            self.pass_on(&id, RoundEvent::TimePassed, effects);
+        }
+    }
+
+    pub(super) fn open_runs_with(&self, worker: &WorkerName, which: impl Fn(&Seat) -> bool) -> Vec<RunId> {
+        let has = |run: &&Run| run.round.as_ref().and_then(|round| round.seats.get(worker)).is_some_and(&which);
+        self.runs_in_order().filter(has).map(|run| run.id.clone()).collect()
+    }
+
+    pub(super) fn why_unwanted(&self, assignment: &AssignmentId) -> String {
+        match self.admit(assignment, Task::Train) {
+            Ok(_) => "it was given to another worker".into(),
+            Err(refusal) => refusal.to_string(),
+        }
+    }
+}
+
+/// A seed of its own for every purpose, from the run's: FNV-1a over the parts, finished with SplitMix64.
+pub(super) fn seed(run: u64, parts: &[&[u8]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ run;
+    for part in parts {
+        for byte in part.iter().chain(&[0xff]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    let mut mixed = hash.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

@@ -1,0 +1,8 @@
+//! The whole federation, one entrance: a small world in which tests name workers, say what happened and what is true.
+
+mod enrolment;
+mod membership;
+mod placement;
+mod restart;
+mod rounds;
+mod world;

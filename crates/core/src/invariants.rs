@@ -1,0 +1,179 @@
+//! What is always true, one named predicate each: the simulation checks all of it after every event, the coordinator
+//! checks the run an event touched and counts what it finds.
+
+use std::fmt;
+
+use crate::federation::Federation;
+use crate::round::{Outcome, Phase, Round, Selection};
+use crate::run::{Run, RunStatus};
+
+/// A broken invariant: a bug of ours, never a peer's doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub invariant: &'static str,
+    pub found: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.found)
+    }
+}
+
+type Predicate = fn(&Run) -> Result<(), String>;
+type PredicateOfAll = fn(&Federation) -> Result<(), String>;
+
+/// The invariants of one run, by name.
+pub const OF_A_RUN: &[(&str, Predicate)] = &[
+    ("every counted update came from the cohort", counted_updates_came_from_the_cohort),
+    ("no update counts twice", no_update_counts_twice),
+    ("a commit had quorum", a_commit_had_quorum),
+    ("a round commits at most once, and the model version grows by one per commit", version_grows_by_one_per_commit),
+    ("an abandoned round leaves the model alone", rounds_start_from_the_newest_model),
+    ("nobody is at work for a round that takes no more updates", nobody_works_for_nothing),
+    ("every round ends", every_round_has_an_end_in_sight),
+    ("a run that ended has no open round", ended_means_ended),
+];
+
+/// The invariants of runs and workers together, by name.
+pub const OF_A_FEDERATION: &[(&str, PredicateOfAll)] = &[
+    ("capacity is never overcommitted", capacity_is_never_overcommitted),
+    ("a lost worker holds no seat", lost_workers_hold_no_seat),
+    ("the scheduler has looked at every round that waits", no_round_is_forgotten),
+];
+
+/// Everything, over all runs and workers.
+#[must_use]
+pub fn check(federation: &Federation) -> Vec<Violation> {
+    let mut found: Vec<Violation> = federation.runs.values().flat_map(check_run).collect();
+    for (invariant, predicate) in OF_A_FEDERATION {
+        found.extend(predicate(federation).err().map(|found| Violation { invariant, found }));
+    }
+    found
+}
+
+/// The invariants of one run.
+#[must_use]
+pub fn check_run(run: &Run) -> Vec<Violation> {
+    let broken = |(invariant, predicate): &(&'static str, Predicate)| {
+        let found = predicate(run).err()?;
+        Some(Violation { invariant, found: format!("run {}: {found}", run.id) })
+    };
+    OF_A_RUN.iter().filter_map(broken).collect()
+}
+
+fn committed(round: &Round) -> Option<&crate::round::AggregateReceipt> {
+    match round.outcome() {
+        Some(Outcome::Committed { receipt }) => Some(receipt),
+        _ => None,
+    }
+}
+
+fn counted_updates_came_from_the_cohort(run: &Run) -> Result<(), String> {
+    for round in &run.history {
+        let Some(receipt) = committed(round) else { continue };
+        let reported = round.seats.values().filter(|seat| seat.receipt().is_some()).count();
+        if receipt.weights.len() != reported {
+            return Err(format!("round {} counted {} of {reported} updates", round.number, receipt.weights.len()));
+        }
+    }
+    Ok(())
+}
+
+fn no_update_counts_twice(run: &Run) -> Result<(), String> {
+    let mut numbers: Vec<_> = run.history.iter().chain(&run.round).map(|round| round.number).collect();
+    let all = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    if numbers.len() == all { Ok(()) } else { Err("two rounds have one number, so an update may count in both".into()) }
+}
+
+fn a_commit_had_quorum(run: &Run) -> Result<(), String> {
+    let quorum = run.spec.cohort.quorum;
+    let short = run.history.iter().find(|round| committed(round).is_some() && round.reported() < quorum);
+    short.map_or(Ok(()), |round| Err(format!("round {} committed with {} of {quorum}", round.number, round.reported())))
+}
+
+fn version_grows_by_one_per_commit(run: &Run) -> Result<(), String> {
+    let commits = run.history.iter().filter(|round| committed(round).is_some()).count() as u64;
+    if run.model.version == commits {
+        Ok(())
+    } else {
+        Err(format!("version {} after {commits} commits", run.model.version))
+    }
+}
+
+fn rounds_start_from_the_newest_model(run: &Run) -> Result<(), String> {
+    let mut expected = (0, run.spec.model.digest);
+    for round in run.history.iter().chain(&run.round) {
+        if (round.base.version, round.base.digest) != expected {
+            return Err(format!("round {} started from version {}", round.number, round.base.version));
+        }
+        if let Some(receipt) = committed(round) {
+            expected = (expected.0 + 1, receipt.model);
+        }
+    }
+    Ok(())
+}
+
+fn nobody_works_for_nothing(run: &Run) -> Result<(), String> {
+    let takes_updates = |round: &&Round| matches!(round.phase, Phase::Configuration { .. } | Phase::Reporting { .. });
+    let mut others = run.history.iter().chain(&run.round).filter(|round| !takes_updates(round));
+    others.find(|round| round.active() > 0).map_or(Ok(()), |round| {
+        Err(format!("round {} is {} and {} are at work for it", round.number, round.phase.name(), round.active()))
+    })
+}
+
+fn every_round_has_an_end_in_sight(run: &Run) -> Result<(), String> {
+    let Some(round) = &run.round else { return Ok(()) };
+    match &round.phase {
+        Phase::Configuration { .. } | Phase::Reporting { .. } if round.deadline.is_none() => {
+            Err(format!("round {} has no deadline", round.number))
+        }
+        Phase::Closed(_) => Err(format!("round {} is closed but was not filed", round.number)),
+        _ if round.waiting_for(&run.terms()).is_none_or(|reason| reason.is_empty()) => {
+            Err(format!("round {} waits without a reason", round.number))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn ended_means_ended(run: &Run) -> Result<(), String> {
+    match (&run.status, &run.round) {
+        (RunStatus::Running, None) => Err("it runs without a round".into()),
+        (RunStatus::Running, Some(_)) | (_, None) => Ok(()),
+        (status, Some(round)) => Err(format!("it is {} and round {} is open", status.name(), round.number)),
+    }
+}
+
+fn capacity_is_never_overcommitted(federation: &Federation) -> Result<(), String> {
+    for (worker, taken) in federation.slots_taken() {
+        let slots = federation.workers.get(&worker).map_or(0, crate::worker::Worker::slots);
+        if taken > slots {
+            return Err(format!("worker {worker} has {taken} assignments and {slots} slots"));
+        }
+    }
+    Ok(())
+}
+
+fn lost_workers_hold_no_seat(federation: &Federation) -> Result<(), String> {
+    for (worker, taken) in federation.slots_taken() {
+        if federation.workers.get(&worker).is_none_or(|known| !known.is_expected()) {
+            return Err(format!("worker {worker} is not expected back and has {taken} assignments"));
+        }
+    }
+    Ok(())
+}
+
+/// A round that was just opened waits for the scheduler; it must not do so when the event is over, or nothing may ever
+/// wake it.
+fn no_round_is_forgotten(federation: &Federation) -> Result<(), String> {
+    let is_new = |run: &&Run| match run.round.as_ref().map(|round| &round.phase) {
+        Some(Phase::Selection(selection)) => selection.waiting_for == Selection::UNSEEN,
+        _ => false,
+    };
+    match federation.runs.values().find(is_new) {
+        Some(run) if !federation.is_asking() => Err(format!("run {} waits for the scheduler, which is idle", run.id)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,386 @@
+//! One round as a value: events in, effects out. A file a phase.
+//!
+//! | phase | leaves when | goes to |
+//! | --- | --- | --- |
+//! | [`selection`] | the placement policy chose at least a quorum of workers | Configuration |
+//! | [`configuration`] | every worker asked has answered, or the round can close | Reporting |
+//! | [`reporting`] | enough updates are in; or nobody else will report and a quorum has; or the deadline came with a quorum | Aggregation |
+//! | | the deadline came without a quorum, or a quorum became impossible | Abandoned |
+//! | [`aggregation`] | the new model is stored | Committed |
+//! | | the built-in policy failed too | Abandoned |
+//! | [`outcome`] | Committed, Evaluated, Abandoned: the end | |
+//!
+//! A round of [`Task::Evaluate`] takes the same path, collects metrics instead of updates and ends as Evaluated.
+//! Updates that arrive while some workers have not yet answered (Configuration) count all the same.
+
+pub mod aggregation;
+pub mod configuration;
+pub mod outcome;
+pub mod reporting;
+pub mod seat;
+pub mod selection;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use aggregation::AggregateReceipt;
+pub use outcome::Outcome;
+pub use seat::{Evaluation, Seat, SeatState, UpdateReceipt};
+pub use selection::Selection;
+
+use crate::digest::Digest;
+use crate::id::{RoundNumber, WorkerName};
+use crate::policy::PolicyChoice;
+use crate::spec::RunSpec;
+use crate::time::Timestamp;
+
+/// What a round asks of its cohort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// Train from the global model and send the update.
+    Train,
+    /// Evaluate the global model on held-out rows and send metrics; the last thing a run with evaluation does.
+    Evaluate,
+}
+
+/// A model of a run: versions rise by one with every committed round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelVersion {
+    pub version: u64,
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+/// What the round needs to know of its run's wishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Updates wanted.
+    pub size: u32,
+    /// Workers asked.
+    pub seats: u32,
+    /// Fewest updates that count.
+    pub quorum: u32,
+    pub selection_ms: u64,
+    pub round_ms: u64,
+}
+
+impl Terms {
+    /// An evaluation round wants every worker it can get, but needs only one.
+    #[must_use]
+    pub fn of(spec: &RunSpec, task: Task) -> Self {
+        Self {
+            size: match task {
+                Task::Train => spec.cohort.size,
+                Task::Evaluate => spec.seats(),
+            },
+            seats: spec.seats(),
+            quorum: match task {
+                Task::Train => spec.cohort.quorum,
+                Task::Evaluate => 1,
+            },
+            selection_ms: spec.deadlines.selection_ms,
+            round_ms: spec.deadlines.round_ms,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    pub number: RoundNumber,
+    pub task: Task,
+    /// The model the cohort starts from.
+    pub base: ModelVersion,
+    pub opened_at: Timestamp,
+    /// Set with the first assignment.
+    pub deadline: Option<Timestamp>,
+    /// The cohort, in the one order in which its updates are aggregated.
+    pub seats: BTreeMap<WorkerName, Seat>,
+    pub phase: Phase,
+    /// Not before this is a placement policy that declined asked again, or one at all after an abandoned round.
+    pub quiet_until: Option<Timestamp>,
+    /// Who decides placement: the run's policy, or the built-in after it failed.
+    pub placement: PolicyChoice,
+    pub aggregation: PolicyChoice,
+    /// Every decision and its reason, oldest first.
+    pub reasons: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum Phase {
+    Selection(Selection),
+    Configuration { since: Timestamp },
+    Reporting { since: Timestamp },
+    Aggregation { since: Timestamp },
+    Closed(Outcome),
+}
+
+impl Phase {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Selection(_) => "selection",
+            Self::Configuration { .. } => "configuration",
+            Self::Reporting { .. } => "reporting",
+            Self::Aggregation { .. } => "aggregation",
+            Self::Closed(Outcome::Committed { .. }) => "committed",
+            Self::Closed(Outcome::Evaluated { .. }) => "evaluated",
+            Self::Closed(Outcome::Abandoned { .. }) => "abandoned",
+        }
+    }
+}
+
+/// Everything that can happen to a round.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RoundEvent {
+    /// The scheduler looked and could not ask the placement policy yet: how many could be chosen, and why not now.
+    Waited {
+        candidates: u32,
+        reason: String,
+    },
+    /// The scheduler asked the placement policy.
+    PlacementAsked,
+    /// The placement policy chose, and the scheduler found the choice sound.
+    Placed {
+        chosen: Vec<(WorkerName, Seat)>,
+        reason: String,
+    },
+    /// The placement policy failed or answered nonsense.
+    PlacementFailed {
+        reason: String,
+    },
+    /// The placement policy would rather wait.
+    PlacementDeclined {
+        reason: String,
+    },
+    Accepted {
+        worker: WorkerName,
+    },
+    Declined {
+        worker: WorkerName,
+        reason: String,
+    },
+    Failed {
+        worker: WorkerName,
+        reason: String,
+    },
+    Reported {
+        worker: WorkerName,
+        receipt: UpdateReceipt,
+    },
+    Evaluated {
+        worker: WorkerName,
+        evaluation: Evaluation,
+    },
+    Lost {
+        worker: WorkerName,
+        reason: String,
+    },
+    Returned {
+        worker: WorkerName,
+    },
+    /// A quorum can no longer come together.
+    Stranded {
+        reason: String,
+    },
+    Aggregated {
+        receipt: AggregateReceipt,
+    },
+    AggregationFailed {
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
+    TimePassed,
+}
+
+/// Everything a round can ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RoundEffect {
+    Assign {
+        worker: WorkerName,
+    },
+    Cancel {
+        worker: WorkerName,
+        reason: String,
+    },
+    Aggregate,
+    /// Worth telling people: a stable word and a sentence.
+    Announce {
+        worker: Option<WorkerName>,
+        kind: &'static str,
+        text: String,
+    },
+}
+
+/// Why an event was refused; the round is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RoundRefusal {
+    #[error("worker `{worker}` is not in this round's cohort")]
+    NotInCohort { worker: WorkerName },
+    #[error("round {round} is closed: it is in phase {phase} and takes no more updates")]
+    Closed { round: RoundNumber, phase: &'static str },
+    #[error("worker `{worker}` has already reported in round {round}; one update a round counts")]
+    AlreadyReported { worker: WorkerName, round: RoundNumber },
+    #[error("worker `{worker}` gave up its seat in round {round}: {state}")]
+    SeatGivenUp { worker: WorkerName, round: RoundNumber, state: &'static str },
+    #[error("worker `{worker}` has answered in round {round} already")]
+    NothingNew { worker: WorkerName, round: RoundNumber },
+    #[error("round {round} asks for {wanted}")]
+    WrongTask { round: RoundNumber, wanted: &'static str },
+    /// A number that JSON cannot carry would make the journal unreadable; the policy's host lets none through.
+    #[error("round {round}: {weight} is no weight; weights are finite and not negative")]
+    BadWeight { round: RoundNumber, weight: String },
+    #[error("round {round} does not expect this now: it is in phase {phase}")]
+    WrongPhase { round: RoundNumber, phase: &'static str },
+}
+
+impl Round {
+    #[must_use]
+    pub fn open(
+        number: RoundNumber,
+        task: Task,
+        base: ModelVersion,
+        now: Timestamp,
+        placement: PolicyChoice,
+        aggregation: PolicyChoice,
+    ) -> Self {
+        Self {
+            number,
+            task,
+            base,
+            opened_at: now,
+            deadline: None,
+            seats: BTreeMap::new(),
+            phase: Phase::Selection(Selection::new(now)),
+            quiet_until: None,
+            placement,
+            aggregation,
+            reasons: Vec::new(),
+        }
+    }
+
+    /// Takes one event. On refusal nothing has changed.
+    pub fn apply(
+        &mut self,
+        now: Timestamp,
+        terms: &Terms,
+        event: RoundEvent,
+    ) -> Result<Vec<RoundEffect>, RoundRefusal> {
+        let mut effects = Vec::new();
+        match event {
+            RoundEvent::Waited { candidates, reason } => self.wait(now, terms, candidates, reason)?,
+            RoundEvent::PlacementAsked => self.placement_asked()?,
+            RoundEvent::Placed { chosen, reason } => self.place(now, terms, chosen, reason, &mut effects)?,
+            RoundEvent::PlacementFailed { reason } => self.placement_failed(reason, &mut effects)?,
+            RoundEvent::PlacementDeclined { reason } => self.placement_declined(now, reason)?,
+            RoundEvent::Accepted { worker } => self.accept(&worker)?,
+            RoundEvent::Declined { worker, reason } => self.decline(worker, reason, &mut effects)?,
+            RoundEvent::Failed { worker, reason } => self.fail(worker, reason, &mut effects)?,
+            RoundEvent::Reported { worker, receipt } => self.report(now, worker, receipt, &mut effects)?,
+            RoundEvent::Evaluated { worker, evaluation } => self.evaluate(now, worker, evaluation, &mut effects)?,
+            RoundEvent::Lost { worker, reason } => self.lose(worker, reason, &mut effects)?,
+            RoundEvent::Returned { worker } => self.take_back(worker, &mut effects)?,
+            RoundEvent::Stranded { reason } | RoundEvent::Cancelled { reason } => {
+                self.open_phase()?;
+                self.abandon(reason, &mut effects);
+            }
+            RoundEvent::Aggregated { receipt } => self.commit(receipt, &mut effects)?,
+            RoundEvent::AggregationFailed { reason } => self.aggregation_failed(reason, &mut effects)?,
+            RoundEvent::TimePassed => {}
+        }
+        self.leave_configuration(now);
+        self.close_reporting(now, terms, &mut effects);
+        Ok(effects)
+    }
+
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::Closed(_))
+    }
+
+    /// Updates (or evaluations) that are in.
+    #[must_use]
+    pub fn reported(&self) -> u32 {
+        self.count(Seat::has_reported)
+    }
+
+    /// Seats that may still report.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.count(Seat::is_active)
+    }
+
+    /// Seats of workers that went missing and may return.
+    #[must_use]
+    pub fn lost(&self) -> u32 {
+        self.count(|seat| matches!(seat.state, SeatState::Lost { .. }))
+    }
+
+    fn count(&self, which: impl Fn(&Seat) -> bool) -> u32 {
+        u32::try_from(self.seats.values().filter(|seat| which(seat)).count()).unwrap_or(u32::MAX)
+    }
+
+    /// When time alone would change something. While a placement question is under way (`is_asking`), nothing new is
+    /// asked and only a deadline counts.
+    #[must_use]
+    pub fn next_wake(&self, terms: &Terms, is_asking: bool) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Selection(_) if is_asking => None,
+            Phase::Selection(selection) => self.quiet_until.or_else(|| selection.window_ends(terms)),
+            Phase::Configuration { .. } | Phase::Reporting { .. } => {
+                // A silence that outlived the need for stand-ins must not wake anybody.
+                let is_silent = !is_asking && self.open_seats(terms).is_some();
+                self.deadline.into_iter().chain(self.quiet_until.filter(|_| is_silent)).min()
+            }
+            Phase::Aggregation { .. } | Phase::Closed(_) => None,
+        }
+    }
+
+    /// Leaves a round that was just opened alone until then: the one before it was abandoned.
+    pub(crate) fn rest(&mut self, until: Timestamp) {
+        self.quiet_until = Some(until);
+        if let Phase::Selection(selection) = &mut self.phase {
+            selection.waiting_for = format!("{until}: a pause after the round that was abandoned");
+        }
+    }
+
+    /// Whether a placement policy that declined is still left alone; forgets it once it is not.
+    pub fn is_quiet(&mut self, now: Timestamp) -> bool {
+        self.quiet_until = self.quiet_until.filter(|until| now < *until);
+        self.quiet_until.is_some()
+    }
+
+    /// What the round waits for, in a sentence; none once it is closed.
+    #[must_use]
+    pub fn waiting_for(&self, terms: &Terms) -> Option<String> {
+        match &self.phase {
+            Phase::Selection(selection) => Some(selection.waiting_for.clone()),
+            Phase::Configuration { .. } | Phase::Reporting { .. } => Some(self.reporting_waits_for(terms)),
+            Phase::Aggregation { .. } => Some(format!("aggregation by {}", self.aggregation)),
+            Phase::Closed(_) => None,
+        }
+    }
+
+    fn open_phase(&self) -> Result<(), RoundRefusal> {
+        if self.is_open() { Ok(()) } else { Err(RoundRefusal::Closed { round: self.number, phase: self.phase.name() }) }
+    }
+
+    fn wrong_phase(&self) -> RoundRefusal {
+        RoundRefusal::WrongPhase { round: self.number, phase: self.phase.name() }
+    }
+
+    fn seat_mut(&mut self, worker: &WorkerName) -> Result<&mut Seat, RoundRefusal> {
+        self.seats.get_mut(worker).ok_or_else(|| RoundRefusal::NotInCohort { worker: worker.clone() })
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.reasons.push(text.into());
+    }
+}
+
+#[cfg(test)]
+mod tests;

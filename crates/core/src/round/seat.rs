@@ -1,0 +1,156 @@
+//! One worker's place in a round's cohort.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seat {
+    pub gpu: Option<u32>,
+    /// Why the placement policy chose this worker.
+    pub reason: String,
+    pub state: SeatState,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum SeatState {
+    /// Asked, no answer yet.
+    Assigned,
+    /// The worker is at it.
+    Accepted,
+    /// Its update is in the spool.
+    Reported { receipt: UpdateReceipt },
+    /// Its metrics are in.
+    Evaluated { evaluation: Evaluation },
+    /// The region would not.
+    Declined { reason: String },
+    /// The trainer failed.
+    Failed { reason: String },
+    /// The worker went missing; its update still counts if it comes back in time.
+    Lost { reason: String },
+    /// The round closed without it.
+    Straggled,
+}
+
+impl SeatState {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Assigned => "assigned",
+            Self::Accepted => "accepted",
+            Self::Reported { .. } => "reported",
+            Self::Evaluated { .. } => "evaluated",
+            Self::Declined { .. } => "declined",
+            Self::Failed { .. } => "failed",
+            Self::Lost { .. } => "lost",
+            Self::Straggled => "straggled",
+        }
+    }
+}
+
+/// An update that was checked and lies in the spool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpdateReceipt {
+    /// BLAKE3 of the update's safetensors file.
+    pub update: Digest,
+    pub bytes: u64,
+    /// Training examples behind it.
+    pub examples: u64,
+    /// Mean training loss of the last local epoch.
+    pub loss: Option<f64>,
+    /// Training accuracy of the last local epoch, 0 to 1.
+    pub accuracy: Option<f64>,
+    /// How the model the worker started from does on the region's held-out rows.
+    pub evaluation: Option<Evaluation>,
+}
+
+impl UpdateReceipt {
+    /// Holds a peer's claims to what can be true.
+    pub fn check(&self) -> Result<(), String> {
+        if self.examples == 0 {
+            return Err("examples is 0; an update needs at least one training example".into());
+        }
+        let metrics = [("loss", self.loss), ("accuracy", self.accuracy)];
+        if let Some((name, value)) = metrics.into_iter().find(|(_, value)| value.is_some_and(|v| !v.is_finite())) {
+            return Err(format!("{name} is {value:?}; metrics must be finite numbers"));
+        }
+        self.evaluation.as_ref().map_or(Ok(()), Evaluation::check)
+    }
+}
+
+/// How a model does on held-out rows: means over `examples`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    pub examples: u64,
+    pub loss: f64,
+    /// Share of rows classified rightly, 0 to 1.
+    pub accuracy: f64,
+}
+
+impl Evaluation {
+    /// Holds a peer's claims to what can be true.
+    pub fn check(&self) -> Result<(), String> {
+        if self.examples == 0 {
+            return Err("evaluation.examples is 0".into());
+        }
+        // Float32's range leaves room for sums of losses times examples.
+        let is_loss = self.loss.abs() <= f64::from(f32::MAX);
+        if !is_loss || !(0.0..=1.0).contains(&self.accuracy) {
+            return Err(format!(
+                "evaluation has loss {} and accuracy {}; loss must be a finite float32 and accuracy within 0 to 1",
+                self.loss, self.accuracy
+            ));
+        }
+        Ok(())
+    }
+
+    /// The mean over all of `parts`, weighted by their examples; none if there are none.
+    #[must_use]
+    pub fn combine<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let (mut examples, mut total, mut loss, mut accuracy) = (0_u64, 0.0, 0.0, 0.0);
+        for part in parts {
+            let weight = part.examples as f64;
+            examples = examples.saturating_add(part.examples);
+            total += weight;
+            loss += part.loss * weight;
+            accuracy += part.accuracy * weight;
+        }
+        (examples > 0).then(|| Self { examples, loss: loss / total, accuracy: accuracy / total })
+    }
+}
+
+impl Seat {
+    #[must_use]
+    pub fn new(gpu: Option<u32>, reason: String) -> Self {
+        Self { gpu, reason, state: SeatState::Assigned }
+    }
+
+    /// It may still report, and it occupies a slot of its worker.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        matches!(self.state, SeatState::Assigned | SeatState::Accepted)
+    }
+
+    #[must_use]
+    pub fn has_reported(&self) -> bool {
+        matches!(self.state, SeatState::Reported { .. } | SeatState::Evaluated { .. })
+    }
+
+    #[must_use]
+    pub fn receipt(&self) -> Option<&UpdateReceipt> {
+        match &self.state {
+            SeatState::Reported { receipt } => Some(receipt),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        match &self.state {
+            SeatState::Evaluated { evaluation } => Some(evaluation),
+            SeatState::Reported { receipt } => receipt.evaluation.as_ref(),
+            _ => None,
+        }
+    }
+}

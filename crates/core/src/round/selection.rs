@@ -1,0 +1,139 @@
+//! Selection: who takes part. The scheduler looks for candidates and asks the placement policy; the round keeps what it
+//! waits for and since when.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Phase, Round, RoundEffect, RoundRefusal, Seat, Task, Terms};
+use crate::id::WorkerName;
+use crate::policy::PolicyChoice;
+use crate::time::Timestamp;
+
+/// How long a placement policy that declined is left alone.
+pub const RETRY_MS: u64 = 1_000;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    pub since: Timestamp,
+    /// Since when at least a quorum could be chosen.
+    pub quorum_since: Option<Timestamp>,
+    pub waiting_for: String,
+}
+
+impl Selection {
+    /// What a round waits for that the scheduler has not seen yet.
+    pub const UNSEEN: &str = "the scheduler";
+
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { since: now, quorum_since: None, waiting_for: Self::UNSEEN.into() }
+    }
+
+    /// Whether a cohort smaller than wanted may be asked now.
+    #[must_use]
+    pub fn window_is_over(&self, now: Timestamp, terms: &Terms) -> bool {
+        let waited_ms = self.quorum_since.map_or(0, |since| now.ms_since(since));
+        waited_ms >= terms.selection_ms
+    }
+
+    pub(super) fn window_ends(&self, terms: &Terms) -> Option<Timestamp> {
+        self.quorum_since.map(|since| since.plus_ms(terms.selection_ms))
+    }
+}
+
+impl Round {
+    /// Workers the round would like and the fewest it can use, now; none if it needs nobody.
+    #[must_use]
+    pub fn open_seats(&self, terms: &Terms) -> Option<(u32, u32)> {
+        match &self.phase {
+            Phase::Selection(_) => Some((terms.seats, terms.quorum)),
+            // Too few are left for a quorum: free workers may stand in for those that went missing.
+            Phase::Configuration { .. } | Phase::Reporting { .. } => {
+                let missing = terms.quorum.saturating_sub(self.reported() + self.active());
+                (missing > 0).then_some((missing, 1))
+            }
+            Phase::Aggregation { .. } | Phase::Closed(_) => None,
+        }
+    }
+
+    pub(super) fn wait(
+        &mut self,
+        now: Timestamp,
+        terms: &Terms,
+        candidates: u32,
+        reason: String,
+    ) -> Result<(), RoundRefusal> {
+        let Phase::Selection(selection) = &mut self.phase else { return Err(self.wrong_phase()) };
+        if candidates < terms.quorum {
+            selection.quorum_since = None;
+        } else {
+            selection.quorum_since.get_or_insert(now);
+        }
+        selection.waiting_for = reason;
+        Ok(())
+    }
+
+    pub(super) fn placement_asked(&mut self) -> Result<(), RoundRefusal> {
+        let asked = format!("the placement policy, {}", self.placement);
+        self.open_phase()?;
+        if let Phase::Selection(selection) = &mut self.phase {
+            selection.waiting_for = asked;
+        }
+        Ok(())
+    }
+
+    pub(super) fn place(
+        &mut self,
+        now: Timestamp,
+        terms: &Terms,
+        chosen: Vec<(WorkerName, Seat)>,
+        reason: String,
+        effects: &mut Vec<RoundEffect>,
+    ) -> Result<(), RoundRefusal> {
+        if self.open_seats(terms).is_none() {
+            return Err(self.wrong_phase());
+        }
+        let names: Vec<_> = chosen.iter().map(|(worker, _)| worker.as_str()).collect();
+        let task = match self.task {
+            Task::Train => "training",
+            Task::Evaluate => "evaluation",
+        };
+        let text = format!("{task} on {}: {reason}", names.join(", "));
+        self.note(text.clone());
+        effects.push(RoundEffect::Announce { worker: None, kind: "cohort-chosen", text });
+        for (worker, seat) in chosen {
+            self.seats.insert(worker.clone(), seat);
+            effects.push(RoundEffect::Assign { worker });
+        }
+        if let Phase::Selection(_) = self.phase {
+            self.deadline = Some(now.plus_ms(terms.round_ms));
+            self.phase = Phase::Configuration { since: now };
+        }
+        Ok(())
+    }
+
+    /// The run's own policy failed: the built-in decides the rest of this round. The built-in failed: the round is over.
+    pub(super) fn placement_failed(
+        &mut self,
+        reason: String,
+        effects: &mut Vec<RoundEffect>,
+    ) -> Result<(), RoundRefusal> {
+        self.open_phase()?;
+        if self.placement == PolicyChoice::Builtin {
+            self.abandon(format!("placement failed: {reason}"), effects);
+            return Ok(());
+        }
+        let text = format!("placement by {} failed ({reason}); the built-in policy decides this round", self.placement);
+        self.note(text.clone());
+        effects.push(RoundEffect::Announce { worker: None, kind: "policy-failed", text });
+        self.placement = PolicyChoice::Builtin;
+        Ok(())
+    }
+
+    pub(super) fn placement_declined(&mut self, now: Timestamp, reason: String) -> Result<(), RoundRefusal> {
+        self.open_phase()?;
+        self.quiet_until = Some(now.plus_ms(RETRY_MS));
+        if let Phase::Selection(selection) = &mut self.phase {
+            selection.waiting_for = format!("the placement policy, which declined: {reason}");
+        }
+        Ok(())
+    }
+}

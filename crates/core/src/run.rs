@@ -1,0 +1,217 @@
+//! One run as a value: rounds in sequence, until enough are committed, the target is reached, or somebody stops it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{RoundNumber, RunId};
+use crate::policy::PolicyChoice;
+use crate::round::{Evaluation, ModelVersion, Outcome, Phase, Round, Task, Terms};
+use crate::spec::{Metric, RunSpec};
+use crate::time::Timestamp;
+
+/// Rounds abandoned in a row after which a run fails: something is wrong that another round will not mend.
+pub const ABANDONED_IN_A_ROW_MAX: u32 = 5;
+/// Pause after the first abandoned round; it doubles with every further one in a row, so that what passes by itself has
+/// a few seconds to pass.
+pub const PAUSE_MS: u64 = 500;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub spec: RunSpec,
+    pub submitted_at: Timestamp,
+    pub status: RunStatus,
+    /// The newest committed model; version 0 is the submitted one.
+    pub model: ModelVersion,
+    /// The round under way.
+    pub round: Option<Round>,
+    /// Every round that ended, oldest first.
+    pub history: Vec<Round>,
+    /// Federated evaluation by model version.
+    pub evaluations: BTreeMap<u64, Evaluation>,
+    pub abandoned_in_a_row: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum RunStatus {
+    Running,
+    /// All it was asked for is done.
+    Completed {
+        at: Timestamp,
+        reason: String,
+    },
+    /// Somebody stopped it.
+    Stopped {
+        at: Timestamp,
+        reason: String,
+    },
+    /// It cannot go on.
+    Failed {
+        at: Timestamp,
+        reason: String,
+    },
+}
+
+impl RunStatus {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed { .. } => "completed",
+            Self::Stopped { .. } => "stopped",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// When and why the run ended.
+    #[must_use]
+    pub fn ended(&self) -> Option<(Timestamp, &str)> {
+        match self {
+            Self::Running => None,
+            Self::Completed { at, reason } | Self::Stopped { at, reason } | Self::Failed { at, reason } => {
+                Some((*at, reason))
+            }
+        }
+    }
+}
+
+impl Run {
+    /// A run that was just submitted, with its first round open.
+    #[must_use]
+    pub fn submit(id: RunId, spec: RunSpec, now: Timestamp) -> Self {
+        let model = ModelVersion { version: 0, digest: spec.model.digest, bytes: spec.model.bytes };
+        let mut run = Self {
+            id,
+            spec,
+            submitted_at: now,
+            status: RunStatus::Running,
+            model,
+            round: None,
+            history: Vec::new(),
+            evaluations: BTreeMap::new(),
+            abandoned_in_a_row: 0,
+        };
+        run.open_round(now, Task::Train);
+        run
+    }
+
+    /// The terms of the round under way.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms::of(&self.spec, self.round.as_ref().map_or(Task::Train, |round| round.task))
+    }
+
+    #[must_use]
+    pub fn rounds_committed(&self) -> u64 {
+        self.model.version
+    }
+
+    /// Any round of this run, open or closed.
+    #[must_use]
+    pub fn round(&self, number: RoundNumber) -> Option<&Round> {
+        let open = self.round.as_ref().filter(|round| round.number == number);
+        open.or_else(|| self.history.get(usize::try_from(number.checked_sub(1)?).ok()?))
+    }
+
+    fn open_round(&mut self, now: Timestamp, task: Task) {
+        let number = RoundNumber::try_from(self.history.len()).unwrap_or(RoundNumber::MAX).saturating_add(1);
+        self.round = Some(Round::open(
+            number,
+            task,
+            self.model.clone(),
+            now,
+            PolicyChoice::Pinned(self.spec.placement.clone()),
+            PolicyChoice::Pinned(self.spec.aggregation.clone()),
+        ));
+    }
+
+    /// Files the round under way if it has closed, and decides what comes next. Says how the run ended, if it did.
+    pub fn turn_page(&mut self, now: Timestamp) -> Option<&RunStatus> {
+        let closed = self.round.take_if(|round| !round.is_open())?;
+        if let Some(evaluation) = closed.evaluation() {
+            self.evaluations.insert(closed.base.version, evaluation);
+        }
+        let task = closed.task;
+        let outcome = closed.outcome().cloned();
+        self.history.push(closed);
+        match outcome {
+            Some(Outcome::Committed { receipt }) => {
+                self.abandoned_in_a_row = 0;
+                self.model =
+                    ModelVersion { version: self.model.version + 1, digest: receipt.model, bytes: receipt.bytes };
+                match self.enough() {
+                    Some(_) if self.spec.evaluation.is_some() => self.open_round(now, Task::Evaluate),
+                    Some(reason) => self.status = RunStatus::Completed { at: now, reason },
+                    None => self.open_round(now, Task::Train),
+                }
+            }
+            Some(Outcome::Evaluated { .. }) => self.complete(now),
+            Some(Outcome::Abandoned { reason }) if task == Task::Evaluate => {
+                let committed = self.rounds_committed();
+                let reason = format!("{committed} rounds committed; the last model was not evaluated: {reason}");
+                self.status = RunStatus::Completed { at: now, reason };
+            }
+            Some(Outcome::Abandoned { reason }) => self.count_abandoned(now, &reason),
+            None => {}
+        }
+        (self.status != RunStatus::Running).then_some(&self.status)
+    }
+
+    fn complete(&mut self, now: Timestamp) {
+        let reason = self.enough().unwrap_or_else(|| format!("{} rounds committed", self.rounds_committed()));
+        self.status = RunStatus::Completed { at: now, reason };
+    }
+
+    fn count_abandoned(&mut self, now: Timestamp, reason: &str) {
+        self.abandoned_in_a_row += 1;
+        if self.abandoned_in_a_row >= ABANDONED_IN_A_ROW_MAX {
+            let reason = format!("{ABANDONED_IN_A_ROW_MAX} rounds in a row were abandoned, the last because {reason}");
+            self.status = RunStatus::Failed { at: now, reason };
+        } else {
+            self.open_round(now, Task::Train);
+            let pause_ms = PAUSE_MS << (self.abandoned_in_a_row - 1);
+            if let Some(round) = &mut self.round {
+                round.rest(now.plus_ms(pause_ms));
+            }
+        }
+    }
+
+    /// Why no further training round is needed, if none is.
+    fn enough(&self) -> Option<String> {
+        if self.rounds_committed() >= u64::from(self.spec.rounds) {
+            return Some(format!("{} rounds committed", self.rounds_committed()));
+        }
+        let target = self.spec.target?;
+        let (version, evaluation) = self.evaluations.last_key_value()?;
+        let (name, found, is_reached) = match target.metric {
+            Metric::Accuracy => ("accuracy", evaluation.accuracy, evaluation.accuracy >= target.value),
+            Metric::Loss => ("loss", evaluation.loss, evaluation.loss <= target.value),
+        };
+        is_reached.then(|| format!("model version {version} reached the target: {name} {found:.4}"))
+    }
+
+    /// Ends the run as stopped; the round under way must have been cancelled before.
+    pub fn stop(&mut self, now: Timestamp, reason: String) {
+        if let Some(round) = self.round.take() {
+            self.history.push(round);
+        }
+        self.status = RunStatus::Stopped { at: now, reason };
+    }
+
+    /// What the run waits for, in a sentence; none once it ended.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<String> {
+        self.round.as_ref().and_then(|round| round.waiting_for(&self.terms()))
+    }
+
+    /// Whether any seat of the run's open round is in selection.
+    #[must_use]
+    pub fn is_selecting(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| matches!(round.phase, Phase::Selection(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

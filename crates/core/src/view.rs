@@ -1,0 +1,255 @@
+//! What users are shown: `run list|show`, `round show`, `worker list`, each with its reasons. These are the JSON
+//! documents that the operator API returns and `--json` prints; fields are only ever added.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::federation::Federation;
+use crate::id::{PolicyName, Region, RoundNumber, RunId, WorkerName};
+use crate::policy::{PolicyKind, PolicyRef};
+use crate::round::{Evaluation, ModelVersion, Outcome, Round, Seat, Task};
+use crate::run::Run;
+use crate::time::Timestamp;
+use crate::worker::{Presence, Worker};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    pub run: RunId,
+    pub name: String,
+    pub status: String,
+    /// Why it ended, once it has.
+    pub reason: Option<String>,
+    /// What it waits for, while it runs.
+    pub waiting_for: Option<String>,
+    pub dataset: String,
+    pub rounds: u32,
+    pub rounds_committed: u64,
+    pub rounds_abandoned: u64,
+    pub submitted_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub model: ModelVersion,
+    pub placement: PolicyRef,
+    pub aggregation: PolicyRef,
+    pub seed: u64,
+    /// Federated evaluation by model version, oldest first.
+    pub evaluations: Vec<VersionEvaluation>,
+    /// The newest round.
+    pub round: Option<RoundView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionEvaluation {
+    pub version: u64,
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundView {
+    pub run: RunId,
+    pub round: RoundNumber,
+    pub task: Task,
+    pub phase: String,
+    pub waiting_for: Option<String>,
+    pub opened_at: Timestamp,
+    pub deadline: Option<Timestamp>,
+    pub base: ModelVersion,
+    pub cohort: Vec<SeatView>,
+    /// Every decision and its reason, oldest first.
+    pub reasons: Vec<String>,
+    pub placement: String,
+    pub aggregation: String,
+    /// The model this round committed.
+    pub committed: Option<Digest>,
+    pub aggregation_policy: Option<Digest>,
+    pub evaluation: Option<Evaluation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeatView {
+    pub worker: WorkerName,
+    pub region: Option<Region>,
+    pub gpu: Option<u32>,
+    pub chosen_because: String,
+    pub state: String,
+    /// Why it gave up, if it did.
+    pub reason: Option<String>,
+    pub examples: Option<u64>,
+    pub loss: Option<f64>,
+    pub accuracy: Option<f64>,
+    pub update: Option<Digest>,
+    pub update_bytes: Option<u64>,
+    /// How much its update counted.
+    pub weight: Option<f32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerView {
+    pub worker: WorkerName,
+    pub region: Region,
+    pub state: String,
+    pub reason: Option<String>,
+    pub since: Option<Timestamp>,
+    pub is_draining: bool,
+    pub slots: u32,
+    pub slots_taken: u32,
+    pub datasets: Vec<String>,
+    pub trainers: Vec<String>,
+    pub rounds_assigned: u64,
+    /// What the worker last reported of its machine; filled in by the coordinator.
+    pub load: Option<crate::policy::WorkerLoad>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyView {
+    pub name: PolicyName,
+    pub kind: PolicyKind,
+    pub digest: Digest,
+    pub bytes: u64,
+    pub is_builtin: bool,
+}
+
+/// A committed model of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelView {
+    pub run: RunId,
+    pub version: u64,
+    /// The round that committed it; 0 for the submitted one.
+    pub round: RoundNumber,
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+impl RunView {
+    #[must_use]
+    pub fn of(run: &Run, federation: &Federation) -> Self {
+        let ended = run.status.ended();
+        let abandoned = run.history.iter().filter(|round| matches!(round.outcome(), Some(Outcome::Abandoned { .. })));
+        Self {
+            run: run.id.clone(),
+            name: run.spec.name.clone(),
+            status: run.status.name().into(),
+            reason: ended.map(|(_, reason)| reason.into()),
+            waiting_for: run.waiting_for(),
+            dataset: run.spec.dataset.clone(),
+            rounds: run.spec.rounds,
+            rounds_committed: run.rounds_committed(),
+            rounds_abandoned: abandoned.count() as u64,
+            submitted_at: run.submitted_at,
+            ended_at: ended.map(|(at, _)| at),
+            model: run.model.clone(),
+            placement: run.spec.placement.clone(),
+            aggregation: run.spec.aggregation.clone(),
+            seed: run.spec.seed,
+            evaluations: run
+                .evaluations
+                .iter()
+                .map(|(version, evaluation)| VersionEvaluation { version: *version, evaluation: *evaluation })
+                .collect(),
+            round: run.round.as_ref().or(run.history.last()).map(|round| RoundView::of(run, round, federation)),
+        }
+    }
+}
+
+impl RoundView {
+    #[must_use]
+    pub fn of(run: &Run, round: &Round, federation: &Federation) -> Self {
+        let receipt = match round.outcome() {
+            Some(Outcome::Committed { receipt }) => Some(receipt),
+            _ => None,
+        };
+        let mut weights = receipt.map(|receipt| receipt.weights.iter().copied()).into_iter().flatten();
+        let cohort = round.seats.iter().map(|(worker, seat)| {
+            let weight = seat.receipt().and_then(|_| weights.next());
+            SeatView::of(worker, seat, weight, federation)
+        });
+        Self {
+            run: run.id.clone(),
+            round: round.number,
+            task: round.task,
+            phase: round.phase.name().into(),
+            waiting_for: round.waiting_for(&run.terms()),
+            opened_at: round.opened_at,
+            deadline: round.deadline,
+            base: round.base.clone(),
+            cohort: cohort.collect(),
+            reasons: round.reasons.clone(),
+            placement: round.placement.to_string(),
+            aggregation: round.aggregation.to_string(),
+            committed: receipt.map(|receipt| receipt.model),
+            aggregation_policy: receipt.map(|receipt| receipt.policy),
+            evaluation: round.evaluation(),
+        }
+    }
+}
+
+impl SeatView {
+    fn of(worker: &WorkerName, seat: &Seat, weight: Option<f32>, federation: &Federation) -> Self {
+        use crate::round::SeatState::{Declined, Failed, Lost};
+        let reason = match &seat.state {
+            Declined { reason } | Failed { reason } | Lost { reason } => Some(reason.clone()),
+            _ => None,
+        };
+        let receipt = seat.receipt();
+        // In an evaluation round the metrics are the model's on held-out rows.
+        let evaluated = if receipt.is_none() { seat.evaluation() } else { None };
+        Self {
+            worker: worker.clone(),
+            region: federation.workers.get(worker).map(|worker| worker.region.clone()),
+            gpu: seat.gpu,
+            chosen_because: seat.reason.clone(),
+            state: seat.state.name().into(),
+            reason,
+            examples: receipt.map(|receipt| receipt.examples).or(evaluated.map(|held_out| held_out.examples)),
+            loss: receipt.and_then(|receipt| receipt.loss).or(evaluated.map(|held_out| held_out.loss)),
+            accuracy: receipt.and_then(|receipt| receipt.accuracy).or(evaluated.map(|held_out| held_out.accuracy)),
+            update: receipt.map(|receipt| receipt.update),
+            update_bytes: receipt.map(|receipt| receipt.bytes),
+            weight,
+        }
+    }
+}
+
+impl WorkerView {
+    #[must_use]
+    pub fn of(worker: &Worker, federation: &Federation) -> Self {
+        let (state, since, reason) = match &worker.presence {
+            Presence::Enrolled => ("enrolled", None, None),
+            Presence::Connected { since, .. } => ("connected", Some(*since), None),
+            Presence::Away { since, reason, .. } => ("away", Some(*since), Some(reason.clone())),
+            Presence::Lost { since, reason } => ("lost", Some(*since), Some(reason.clone())),
+        };
+        let names = |which: fn(&crate::worker::Capacity) -> &std::collections::BTreeSet<String>| {
+            worker.capacity.as_ref().map(|capacity| which(capacity).iter().cloned().collect()).unwrap_or_default()
+        };
+        Self {
+            worker: worker.name.clone(),
+            region: worker.region.clone(),
+            state: state.into(),
+            reason,
+            since,
+            is_draining: worker.is_draining,
+            slots: worker.slots(),
+            slots_taken: federation.slots_taken().get(&worker.name).copied().unwrap_or(0),
+            datasets: names(|capacity| &capacity.datasets),
+            trainers: names(|capacity| &capacity.trainers),
+            rounds_assigned: worker.rounds_assigned,
+            load: None,
+        }
+    }
+}
+
+impl ModelView {
+    /// The submitted model and every committed one, oldest first.
+    pub fn all_of(run: &Run) -> impl Iterator<Item = Self> + '_ {
+        let view = move |version, round, digest, bytes| Self { run: run.id.clone(), version, round, digest, bytes };
+        let first = view(0, 0, run.spec.model.digest, run.spec.model.bytes);
+        let committed = run.history.iter().filter_map(move |round| match round.outcome() {
+            Some(Outcome::Committed { receipt }) => {
+                Some(view(round.base.version + 1, round.number, receipt.model, receipt.bytes))
+            }
+            _ => None,
+        });
+        std::iter::once(first).chain(committed)
+    }
+}

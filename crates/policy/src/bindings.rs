@@ -1,0 +1,18 @@
+//! Generated from `plugins/wit`: the guest's types and how to call it.
+
+#![allow(missing_docs, clippy::all)]
+
+pub(crate) mod placement {
+    wasmtime::component::bindgen!({
+        path: "../../plugins/wit",
+        world: "placement",
+    });
+}
+
+pub(crate) mod aggregation {
+    wasmtime::component::bindgen!({
+        path: "../../plugins/wit",
+        world: "aggregation",
+        with: { "polder:policy/types": crate::bindings::placement::polder::policy::types },
+    });
+}

@@ -1,0 +1,114 @@
+//! The engine's settings and the clock that ends questions.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::{Config, Engine};
+
+use crate::{Limits, PolicyError};
+
+/// How often the clock looks; a question overruns its time by at most about this much.
+const TICK_MS: u64 = 10;
+
+/// An engine for policies: the same question gives the same bytes on every machine, and nothing runs for ever.
+pub(crate) fn engine(limits: &Limits) -> Result<Engine, PolicyError> {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.max_wasm_stack(Limits::clamped(limits.stack_bytes_max));
+    // Determinism. NaN bits and fused multiply-adds differ between CPU makers; threads are not compiled in at all.
+    config.cranelift_nan_canonicalization(true);
+    config.wasm_relaxed_simd(false);
+    // Not used by any guest toolchain of ours: less to attack.
+    config.wasm_memory64(false);
+    Engine::new(&config).map_err(|error| PolicyError::Host { reason: format!("{error:#}") })
+}
+
+/// Raises the engine's epoch every [`TICK_MS`] while questions are being asked, and sleeps otherwise.
+pub(crate) struct Clock {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    asking: usize,
+    stopped: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Two counters cannot be left half-changed by a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, engine: &Engine) {
+        let mut state = self.state();
+        while !state.stopped {
+            if state.asking == 0 {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let tick = Duration::from_millis(TICK_MS);
+            let (after, waited) = self.changed.wait_timeout(state, tick).unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            if waited.timed_out() {
+                engine.increment_epoch();
+            }
+        }
+    }
+}
+
+impl Clock {
+    pub(crate) fn start(engine: &Engine) -> Result<Self, PolicyError> {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        let (engine, ticking) = (engine.clone(), Arc::clone(&shared));
+        let thread = std::thread::Builder::new()
+            .name("policy-clock".into())
+            .spawn(move || ticking.run(&engine))
+            .map_err(|error| PolicyError::Host { reason: format!("no thread for the clock: {error}") })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// The clock ticks as long as what this returns lives.
+    pub(crate) fn tick(&self) -> Ticking<'_> {
+        let mut state = self.shared.state();
+        state.asking += 1;
+        if state.asking == 1 {
+            self.shared.changed.notify_one();
+        }
+        Ticking { shared: &self.shared }
+    }
+
+    /// How many ticks give a question at least `ms`: the first tick may come at once.
+    pub(crate) fn ticks(ms: u64) -> u64 {
+        ms.div_ceil(TICK_MS).saturating_add(1)
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.shared.state().stopped = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // a panic of the clock has been printed by then
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A question is being asked.
+pub(crate) struct Ticking<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        self.shared.state().asking -= 1;
+    }
+}

@@ -1,0 +1,51 @@
+//! The WebAssembly host for policies: takes components that strangers wrote, asks them questions, and lets them reach nothing.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), polder_policy::PolicyError> {
+//! # let question: polder_core::policy::AggregationQuestion = unimplemented!();
+//! use polder_policy::{Limits, PolicyHost};
+//!
+//! let host = PolicyHost::new(Limits::default(), None)?;
+//! let fedavg = host.builtin(polder_core::policy::PolicyKind::Aggregation)?;
+//! let plan = host.weigh(&fedavg, "{}", &question)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What a policy can do is bounded three times over. It imports no function ([`NotAPolicy`] says which one it wanted), so nothing
+//! but its answer leaves it. Every question is put to a fresh instance, so nothing but the state it returns outlives a question.
+//! And every question has a budget of time, memory, stack and output ([`Limits`]); using it up is an error like any other
+//! ([`PolicyError`]), never a crash of the host.
+//!
+//! Answers are checked here for form: lengths, indices, finite numbers. Whether a worker still has the slot is the core's business.
+//!
+//! All calls block and are short; call them where blocking is fine. [`PolicyHost`] is shared between threads as it is.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `host` | [`PolicyHost`], [`Policy`]: loading, and the policies compiled so far |
+//! | `contract` | what makes a component a policy: its exports, its version, its lack of imports |
+//! | `compile`, `cache` | compiling under a deadline; the sealed directory that keeps what was compiled |
+//! | `engine`, `meter`, `ask` | the sandbox: settings and clock, memory budget, one question to one instance |
+//! | `placement`, `aggregation` | the two worlds: questions to the guest's types, answers back, checked |
+//! | `builtin` | the components that ship inside this crate |
+
+mod aggregation;
+mod ask;
+mod bindings;
+mod builtin;
+mod cache;
+mod compile;
+mod contract;
+mod engine;
+mod error;
+mod host;
+mod limits;
+mod meter;
+mod placement;
+
+pub use builtin::{Builtin, builtins};
+pub use contract::CONTRACT_VERSION;
+pub use error::{Nonsense, NotAPolicy, PolicyError};
+pub use host::{Policy, PolicyHost};
+pub use limits::Limits;

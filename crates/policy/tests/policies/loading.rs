@@ -1,0 +1,220 @@
+//! What is a policy, and what is not.
+
+use polder_core::policy::PolicyKind;
+use polder_policy::{Limits, NotAPolicy, PolicyError, PolicyHost, builtins};
+
+use crate::guest::{CONTRACT, PLACE, component, placement, placement_in, weights};
+use crate::questions::{self, host};
+
+/// Loads, and expects a refusal with these words in its message.
+fn refuse(guest: &[u8], words: &str) -> PolicyError {
+    let error = host().load(guest).expect_err("it was taken for a policy");
+    let message = error.to_string();
+    assert!(message.contains(words), "`{message}` does not say `{words}`");
+    error
+}
+
+const IDLE: &str = r#"(memory (export "memory") 16)
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192))"#;
+
+#[test]
+fn bytes_that_are_no_component() {
+    let words = "these bytes are no WebAssembly";
+    refuse(b"", words);
+    refuse(b"\0asm", words);
+    refuse(b"#!/bin/sh\n", words);
+    refuse(&[0xa5; 4096], words);
+    refuse(&wat::parse_str("(module)").unwrap(), "this is a core module; wrap it into a component");
+}
+
+#[test]
+fn truncated_anywhere() {
+    let host = host();
+    let whole = builtins()[1].bytes;
+    for part in 0..40 {
+        let error = host.load(&whole[..whole.len() * part / 40]).expect_err("a truncated policy was taken");
+        assert!(matches!(error, PolicyError::NotAPolicy(_)), "{part}/40: {error}");
+    }
+}
+
+#[test]
+fn random_bytes_behind_a_good_start() {
+    let host = host();
+    let mut state = 1u32;
+    for length in [1, 10, 100, 1000, 10_000] {
+        let mut guest = b"\0asm\x0d\0\x01\0".to_vec();
+        guest.extend((0..length).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        }));
+        let error = host.load(&guest).expect_err("noise was taken for a policy");
+        assert!(matches!(error, PolicyError::NotAPolicy(NotAPolicy::Malformed { .. })), "{error}");
+    }
+}
+
+#[test]
+fn too_large() {
+    let limits = Limits { component_bytes_max: 1000, ..Limits::default() };
+    let error = PolicyHost::new(limits, None).unwrap().load(builtins()[0].bytes).unwrap_err();
+    assert!(error.to_string().ends_with("and at most 1000 are taken (component_bytes_max)"), "{error}");
+}
+
+#[test]
+fn too_long_to_compile() {
+    let limits = Limits { compile_ms_max: 0, ..Limits::default() };
+    let error = PolicyHost::new(limits, None).unwrap().load(builtins()[0].bytes).unwrap_err();
+    assert!(matches!(error, PolicyError::CompileTimedOut { limit_ms: 0 }), "{error}");
+}
+
+/// The contract with another package, whose functions a policy might want to call, and a world that does.
+fn with_import(package: &str, import: &str) -> String {
+    format!("{CONTRACT}\nworld nosy {{ {import} export placer; }}\n{package}")
+}
+
+#[test]
+fn imports_of_functions_are_refused_by_name() {
+    let wasi = with_import(
+        "package wasi:clocks@0.2.0 { interface monotonic-clock { now: func() -> u64; } }",
+        "import wasi:clocks/monotonic-clock@0.2.0;",
+    );
+    let module = format!(
+        r#"(module (import "wasi:clocks/monotonic-clock@0.2.0" "now" (func $now (result i64)))
+            {IDLE} {PLACE} (drop (call $now)) (i32.const 1024)))"#
+    );
+    let guest = component(&wasi, "nosy", &module);
+    refuse(
+        &guest,
+        "it imports the function now of wasi:clocks/monotonic-clock@0.2.0, and policies import no function at all",
+    );
+
+    let log = with_import("", "import log: func(text: string);");
+    let module = format!(
+        r#"(module (import "$root" "log" (func $log (param i32 i32)))
+            {IDLE} {PLACE} (call $log (i32.const 0) (i32.const 0)) (i32.const 1024)))"#
+    );
+    refuse(&component(&log, "nosy", &module), "it imports the function log, and");
+}
+
+#[test]
+fn imports_of_resources_modules_and_components_are_refused() {
+    for (guest, words) in [
+        (r#"(component (import "files" (type (sub resource))))"#, "imports files"),
+        (r#"(component (import "a:b/c" (instance (export "file" (type (sub resource))))))"#, "imports file of a:b/c"),
+        (r#"(component (import "code" (core module)))"#, "imports code"),
+        (r#"(component (import "part" (component)))"#, "root-level component imports are not supported"),
+    ] {
+        refuse(&wat::parse_str(guest).unwrap(), words);
+    }
+}
+
+#[test]
+fn imports_of_types_are_fine() {
+    let guest = placement("(i32.const 1024)");
+    assert!(host().load(&guest).is_ok());
+}
+
+#[test]
+fn another_world() {
+    refuse(
+        &wat::parse_str("(component)").unwrap(),
+        "exports neither polder:policy/placer@0.1.0 nor polder:policy/aggregator@0.1.0, but nothing",
+    );
+    let wit =
+        format!("{CONTRACT}\ninterface weather {{ rains: func() -> bool; }} world forecast {{ export weather; }}");
+    let module = r#"(module (func (export "polder:policy/weather@0.1.0#rains") (result i32) (i32.const 1)))"#;
+    refuse(&component(&wit, "forecast", module), "but polder:policy/weather@0.1.0");
+}
+
+#[test]
+fn two_worlds_at_once() {
+    let wit = format!("{CONTRACT}\nworld both {{ export placer; export aggregator; }}");
+    let module = format!(
+        r#"(module {IDLE} {PLACE} (i32.const 1024))
+            (func (export "polder:policy/aggregator@0.1.0#describe") (param i32 i32) (result i32) (i32.const 1024))
+            (func (export "polder:policy/aggregator@0.1.0#weigh") (param i32 i64 i64 i32 i32 i32 i32) (result i32) (i32.const 1024)))"#
+    );
+    refuse(&component(&wit, "both", &module), "exports both a placer and an aggregator");
+}
+
+#[test]
+fn another_version_is_named_beside_ours() {
+    for version in ["0.2.0", "0.1.1", "1.0.0"] {
+        let wit = CONTRACT.replace("policy@0.1.0", &format!("policy@{version}"));
+        let module = format!("(module {IDLE} {PLACE} (i32.const 1024)))").replace("@0.1.0", &format!("@{version}"));
+        let guest = component(&wit, "placement", &module);
+        refuse(&guest, &format!("made for polder:policy@{version}, and this host takes polder:policy@0.1.0"));
+    }
+}
+
+#[test]
+fn our_version_with_other_types() {
+    let wit = CONTRACT.replace("seats-min: u32,", "");
+    let guest = component(&wit, "placement", &format!("(module {IDLE} {PLACE} (i32.const 1024)))"));
+    refuse(&guest, "made for polder:policy@0.1.0, but its functions have other types");
+}
+
+#[test]
+fn relaxed_simd_is_refused_as_it_differs_between_machines() {
+    let relaxed = "(func (param v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 0)))";
+    refuse(&placement_in(16, "(i32.const 1024)", relaxed), "relaxed SIMD support is not enabled");
+}
+
+#[test]
+fn shared_memory_is_refused() {
+    let guest = wat::parse_str("(component (core module (memory 1 1 shared)))").unwrap();
+    refuse(&guest, "threads must be enabled for shared memories");
+}
+
+#[test]
+fn a_policy_is_named_by_the_sha256_of_its_bytes() {
+    let sums = include_str!("../../../../plugins/dist/SHA256SUMS");
+    assert_eq!(sums.lines().count(), builtins().len());
+    for builtin in builtins() {
+        let line = format!("{}  {}.wasm", builtin.digest().hex(), builtin.name);
+        assert!(sums.lines().any(|found| found == line), "SHA256SUMS lacks `{line}`");
+        let policy = host().load(builtin.bytes).unwrap();
+        assert_eq!((policy.digest(), policy.kind()), (builtin.digest(), builtin.kind), "{}", builtin.name);
+        assert_eq!(policy.component_bytes(), builtin.bytes.len() as u64);
+    }
+}
+
+#[test]
+fn versions_are_those_of_the_contract_and_of_the_policies() {
+    assert!(CONTRACT.contains(&format!("package polder:policy@{};", polder_policy::CONTRACT_VERSION)));
+    let manifest: toml::Table = include_str!("../../../../plugins/Cargo.toml").parse().unwrap();
+    let version = manifest["workspace"]["package"]["version"].as_str();
+    assert!(builtins().iter().all(|builtin| version == Some(builtin.version)), "{version:?}");
+}
+
+#[test]
+fn the_kind_asked_must_be_the_kind_it_is() {
+    let host = host();
+    let placement = host.builtin(PolicyKind::Placement).unwrap();
+    let aggregation = host.builtin(PolicyKind::Aggregation).unwrap();
+    let error = host.weigh(&placement, "{}", &questions::aggregation(&[1])).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "this is a policy of the kind placement, and a policy of the kind aggregation was asked for"
+    );
+    assert!(matches!(host.describe(&placement, "{}"), Err(PolicyError::WrongKind { .. })));
+    assert!(matches!(host.place(&aggregation, "{}", &questions::placement(1)), Err(PolicyError::WrongKind { .. })));
+}
+
+#[test]
+fn a_policy_of_another_host_is_refused() {
+    let (here, there) = (host(), host());
+    let policy = there.builtin(PolicyKind::Aggregation).unwrap();
+    let error = here.weigh(&policy, "{}", &questions::aggregation(&[1])).unwrap_err();
+    assert!(error.to_string().contains("loaded by another host"), "{error}");
+}
+
+#[test]
+fn policies_in_memory_make_room_and_stay_usable() {
+    let limits = Limits { compiled_policies_max: 1, ..Limits::default() };
+    let host = PolicyHost::new(limits, None).unwrap();
+    let first = host.load(&weights(&[1.0])).unwrap();
+    let second = host.load(&weights(&[0.5])).unwrap();
+    let question = questions::aggregation(&[9]);
+    assert_eq!(host.weigh(&first, "{}", &question).unwrap().weights, [1.0]);
+    assert_eq!(host.weigh(&second, "{}", &question).unwrap().weights, [0.5]);
+}

@@ -1,0 +1,9 @@
+//! The host as its users see it: our policies against native references, strangers' against the contract and the limits.
+
+mod builtins;
+mod guest;
+mod hostile;
+mod loading;
+mod nonsense;
+mod questions;
+mod reference;

@@ -1,0 +1,133 @@
+//! What policies answer: the least loaded workers and the mean; and everything else that a component may come up with.
+
+use polder_core::effect::AggregationTask;
+use polder_core::invariants::Violation;
+use polder_core::policy::{Declined, Placed, PlacementAnswer, PlacementQuestion, PolicyChoice};
+use polder_core::round::AggregateReceipt;
+use polder_core::{AssignmentId, Event, QuestionId, RunId, WorkerName};
+
+use super::World;
+use super::setup::name;
+use crate::digests::{digest, model_digest};
+use crate::message::Happening;
+
+/// What a policy's bytes are called in this world; only its runs' digests differ.
+const POLICY: &[u8] = b"a policy";
+
+impl World {
+    pub(super) fn ask(&mut self, question: QuestionId, policy: &PolicyChoice, ask: &PlacementQuestion) {
+        let share = match policy {
+            PolicyChoice::Pinned(_) => self.faults.placement,
+            PolicyChoice::Builtin => self.faults.builtin,
+        };
+        let answer = if self.now < self.declining_until {
+            Ok(PlacementAnswer::default())
+        } else if self.dice.chance(share) {
+            self.wrong_placement(ask)
+        } else {
+            Ok(least_loaded(ask))
+        };
+        let event = match answer {
+            Ok(answer) => Event::PlacementAnswered { question, policy: digest(&[POLICY]), answer },
+            Err(reason) => Event::PlacementFailed { question, reason },
+        };
+        let ms = self.dice.between(1, 15);
+        self.after(ms, Happening::Answered { boot: self.coordinator.boot, event: Box::new(event) });
+    }
+
+    fn wrong_placement(&mut self, ask: &PlacementQuestion) -> Result<PlacementAnswer, String> {
+        self.counts.policy_faults += 1;
+        let mut answer = least_loaded(ask);
+        let first = ask.demands.first().map(|demand| demand.run.clone());
+        let Some(first) = first else { return Err("asked about nothing".into()) };
+        let place = |run: &RunId, worker: &WorkerName| Placed {
+            run: run.clone(),
+            worker: worker.clone(),
+            gpu: None,
+            reason: "nonsense".into(),
+        };
+        match self.dice.index(9) {
+            0 => return Err("trap: unreachable".into()),
+            1 => return Err("time limit".into()),
+            2 => {
+                let declined =
+                    ask.demands.iter().map(|demand| Declined { run: demand.run.clone(), reason: "not now".into() });
+                answer = PlacementAnswer { declined: declined.collect(), ..PlacementAnswer::default() };
+            }
+            3 => {
+                // From now on for a while: a core that asks again at once would ask very often.
+                answer = PlacementAnswer::default();
+                self.declining_until = self.now.plus_ms(self.dice.between(0, 2_500));
+            }
+            4 => answer.assignments.push(place(&first, &name(WorkerName::new("nobody")))),
+            5 => answer.assignments.extend(answer.assignments.first().cloned()),
+            6 => {
+                let unasked = name(RunId::new("unasked"));
+                answer.assignments.extend(ask.workers.first().map(|worker| place(&unasked, &worker.name)));
+            }
+            7 => {
+                // Somebody free that was no candidate: it has a seat in this round, or had one.
+                let candidates = &ask.demands[0].candidates;
+                let mut others =
+                    ask.workers.iter().filter(|worker| worker.slots_free > 0 && !candidates.contains(&worker.name));
+                answer.assignments = others.next_back().map(|worker| place(&first, &worker.name)).into_iter().collect();
+            }
+            // Everybody, whether it was a candidate or not: too many, overcommitted, or here no more.
+            _ => answer.assignments = self.workers.iter().map(|worker| place(&first, &worker.name)).collect(),
+        }
+        Ok(answer)
+    }
+
+    pub(super) fn aggregate(&mut self, task: &AggregationTask) -> Result<(), Violation> {
+        let (run, round) = (task.run.clone(), task.round);
+        for input in &task.inputs {
+            let assignment = AssignmentId { run: run.clone(), round, worker: input.worker.clone() };
+            if !self.coordinator.spool.contains(&(assignment.clone(), input.update)) {
+                let found = format!("the update of {assignment} is gone");
+                return Err(Violation { invariant: "what is to be aggregated is in the spool", found });
+            }
+        }
+        let share = match task.policy {
+            PolicyChoice::Pinned(_) => self.faults.aggregation,
+            PolicyChoice::Builtin => self.faults.builtin,
+        };
+        let event = if self.dice.chance(share) {
+            self.counts.policy_faults += 1;
+            Event::AggregationFailed { run, round, reason: "trap: out of memory".into() }
+        } else {
+            let model = model_digest(&task.model, task.inputs.iter().map(|input| (&input.worker, &input.update)));
+            self.coordinator.models.insert(model);
+            let weights = vec![1.0 / task.inputs.len() as f32; task.inputs.len()];
+            let policy = digest(&[POLICY]);
+            let receipt = AggregateReceipt { model, bytes: 400, policy, weights, reason: "the mean".into() };
+            Event::Aggregated { run, round, receipt }
+        };
+        let is_slow = self.dice.chance(self.faults.slow);
+        let ms = self.dice.between(1, if is_slow { 1_500 } else { 60 });
+        self.after(ms, Happening::Answered { boot: self.coordinator.boot, event: Box::new(event) });
+        Ok(())
+    }
+}
+
+/// For each demand in turn the candidates that were chosen least so far, as far as their slots go.
+fn least_loaded(ask: &PlacementQuestion) -> PlacementAnswer {
+    let mut answer = PlacementAnswer::default();
+    let mut workers: Vec<_> =
+        ask.workers.iter().map(|worker| (worker.rounds_assigned, worker.slots_free, &worker.name)).collect();
+    workers.sort_unstable();
+    for demand in &ask.demands {
+        let fits = |(_, free, name): &&mut (u64, u32, &WorkerName)| *free > 0 && demand.candidates.contains(name);
+        let mut chosen: Vec<_> = workers.iter_mut().filter(fits).take(demand.seats as usize).collect();
+        if chosen.len() < demand.seats_min as usize {
+            answer.declined.push(Declined { run: demand.run.clone(), reason: "too few are free".into() });
+            continue;
+        }
+        for (_, free, worker) in &mut chosen {
+            *free -= 1;
+            let placed =
+                Placed { run: demand.run.clone(), worker: (*worker).clone(), gpu: None, reason: "least loaded".into() };
+            answer.assignments.push(placed);
+        }
+    }
+    answer
+}

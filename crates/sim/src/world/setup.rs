@@ -1,0 +1,145 @@
+//! Who is there and what they want: thrown first, so that worlds of one seed are alike whatever goes wrong in them.
+
+use polder_core::enrolment::{Applicant, Grant};
+use polder_core::policy::PolicyRef;
+use polder_core::spec::{CohortSpec, Deadlines, EvaluationSpec, Metric, ModelSpec, RunSpec, Target, TrainerSpec};
+use polder_core::{Event, Region, RunId, Timestamp, TokenId};
+
+use super::World;
+use super::coordinator::Coordinator;
+use super::network::Network;
+use super::worker::Worker;
+use crate::dice::Dice;
+use crate::digests::digest;
+use crate::history::History;
+use crate::message::Happening;
+use crate::plan::{Faults, Plan};
+use crate::queue::Queue;
+use crate::report::Counts;
+
+/// Names that this crate makes itself are always well formed.
+pub(super) fn name<T>(made: Result<T, polder_core::id::NameError>) -> T {
+    made.unwrap_or_else(|error| unreachable!("a name that the simulation made: {error}"))
+}
+
+impl World {
+    pub(crate) fn of(seed: u64, plan: &Plan) -> Self {
+        let mut dice = Dice::of(seed);
+        let count = usize::try_from(dice.between(2, plan.workers_max as u64)).unwrap_or(2);
+        let regions = usize::try_from(dice.between(1, 3)).unwrap_or(1);
+        let grace_ms = dice.between(100, 1_500);
+        let workers: Vec<Worker> = (0..count).map(|at| Worker::new(at, at % regions, dice.between(1, 2))).collect();
+        let runs = (0..dice.between(1, plan.runs_max as u64)).map(|at| a_run(at, count as u64, plan, &mut dice));
+        let runs: Vec<_> = runs.collect();
+        let faults = faults(plan, &mut dice);
+        let mut world = Self {
+            seed,
+            plan: *plan,
+            faults,
+            dice,
+            queue: Queue::default(),
+            now: Timestamp(0),
+            regions,
+            grace_ms,
+            declining_until: Timestamp(0),
+            network: Network::new(count, regions),
+            workers,
+            runs,
+            coordinator: Coordinator::default(),
+            history: History::default(),
+            counts: Counts::default(),
+            log: Vec::new(),
+        };
+        world.note(format!("seed {seed}: {count} workers in {regions} regions, {} runs, {faults:?}", world.runs.len()));
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for at in 0..self.workers.len() {
+            self.enrol(at);
+            let ms = self.dice.between(0, 300);
+            self.after(ms, Happening::WorkerStarts { worker: at });
+        }
+        for run in 0..self.runs.len() {
+            let ms = self.dice.between(0, 1_000);
+            self.after(ms, Happening::Submit { run });
+        }
+        self.after(0, Happening::CoordinatorStarts);
+        if self.plan.faults_ms > 0 {
+            self.after(200, Happening::FaultDue);
+        }
+        self.after(self.plan.faults_ms, Happening::FaultsStop);
+    }
+
+    /// Puts the worker's enrolment into the journal: that was before this story begins.
+    fn enrol(&mut self, at: usize) {
+        let worker = &self.workers[at];
+        let token = name(TokenId::new(format!("token-{at}")));
+        let region = name(Region::new(format!("region-{}", worker.region)));
+        let applicant = Applicant {
+            secret_hash: "secret".into(),
+            key_hash: format!("key-{at}"),
+            worker: Some((worker.name.clone(), Some(region.clone()))),
+        };
+        let created = Event::TokenCreated {
+            token: token.clone(),
+            secret_hash: "secret".into(),
+            grant: Grant::Worker { region },
+            expires_at: Timestamp(1),
+        };
+        self.coordinator.write_before(&created);
+        self.coordinator.write_before(&Event::TokenRedeemed { token, applicant });
+    }
+
+    /// The operator submits until the journal has it.
+    pub(super) fn submit(&mut self, run: usize) {
+        let (id, spec) = self.runs[run].clone();
+        if self.coordinator.is_up && self.coordinator.federation.runs.contains_key(&id) {
+            return;
+        }
+        self.tell(Event::RunSubmitted { run: id, spec: Box::new(spec) });
+        self.after(500, Happening::Submit { run });
+    }
+}
+
+fn faults(plan: &Plan, dice: &mut Dice) -> Faults {
+    let mut faults = plan.faults;
+    if plan.varies {
+        for (_, share) in faults.each_mut() {
+            let is_off = dice.chance(0.3);
+            *share *= if is_off { 0.0 } else { dice.share() };
+        }
+    }
+    faults
+}
+
+fn a_run(at: u64, workers: u64, plan: &Plan, dice: &mut Dice) -> (RunId, RunSpec) {
+    let small = |value: u64| u32::try_from(value).unwrap_or(1);
+    let size = dice.between(1, workers);
+    let over_selection = dice.between(0, (workers - size).min(2));
+    let quorum = dice.between(1, size);
+    let has_evaluation = dice.chance(0.5);
+    let has_target = has_evaluation && dice.chance(0.3);
+    let placement = if dice.chance(0.7) { "least-loaded" } else { "greedy" };
+    let spec = RunSpec {
+        name: "digits".into(),
+        model: ModelSpec { digest: digest(&[b"first", &at.to_le_bytes()]), bytes: 400, parameters: 100 },
+        dataset: "digits".into(),
+        trainer: TrainerSpec { kind: "mlp".into(), settings: serde_json::Value::Null },
+        rounds: small(dice.between(1, u64::from(plan.rounds_max))),
+        cohort: CohortSpec { size: small(size), over_selection: small(over_selection), quorum: small(quorum) },
+        deadlines: Deadlines { selection_ms: dice.between(0, 300), round_ms: dice.between(1_500, 4_000) },
+        evaluation: has_evaluation.then_some(EvaluationSpec { holdout: 0.2 }),
+        target: has_target.then_some(Target { metric: Metric::Accuracy, value: 0.8 }),
+        placement: policy(placement),
+        aggregation: policy("fedavg"),
+        seed: dice.number(),
+    };
+    (name(RunId::new(format!("digits-{at}"))), spec)
+}
+
+fn policy(called: &str) -> PolicyRef {
+    let digest = digest(&[b"policy", called.as_bytes()]);
+    PolicyRef { name: name(polder_core::PolicyName::new(called)), digest, parameters: "{}".into() }
+}

@@ -1,0 +1,135 @@
+//! The training loop, on whichever backend.
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use polder_tensor::Parameters;
+
+use super::batch::{Batch, Score};
+use super::model::{cross_entropy, logits, upload};
+use super::step::Stepper;
+use super::{Control, Progress, TrainError};
+use crate::architecture::Architecture;
+use crate::config::TrainConfig;
+use crate::dataset::DataSet;
+use crate::rng::{Purpose, rng, shuffled};
+
+pub(super) type CpuInner = Flex;
+pub(super) type Cpu = Autodiff<CpuInner>;
+#[cfg(feature = "cuda")]
+pub(super) type GpuInner = burn::backend::Cuda;
+#[cfg(feature = "cuda")]
+pub(super) type Gpu = Autodiff<GpuInner>;
+
+/// Examples that are evaluated at once: enough to keep a device busy, few enough for any memory.
+const EVALUATION_BATCH: usize = 256;
+
+/// What to train on and how; checked to belong together.
+pub(super) struct Job<'a> {
+    pub(super) architecture: &'a Architecture,
+    pub(super) data: &'a DataSet,
+    pub(super) config: &'a TrainConfig,
+    pub(super) seed: u64,
+}
+
+pub(super) struct Outcome {
+    pub(super) values: Vec<f32>,
+    pub(super) steps: u64,
+    pub(super) loss: f64,
+    pub(super) accuracy: f64,
+}
+
+/// A model in training: its tensors, and how they move.
+struct Training<B: AutodiffBackend> {
+    tensors: Vec<Tensor<B, 1>>,
+    stepper: Stepper<B::InnerBackend>,
+}
+
+pub(super) fn train<B: AutodiffBackend>(
+    job: &Job<'_>,
+    start: &Parameters,
+    device: &B::Device,
+    progress: &mut dyn FnMut(Progress) -> Control,
+) -> Result<Outcome, TrainError> {
+    let tensors = upload::<B::InnerBackend>(start, device);
+    let stepper = Stepper::new(job.config, &tensors);
+    let mut training = Training::<B> { tensors: tensors.into_iter().map(tracked).collect(), stepper };
+    let mut order = rng(job.seed, Purpose::BatchOrder);
+    let (epochs, batch_size) = (job.config.epochs, job.config.batch_size);
+    let mut steps = 0;
+    let mut score = Score::default();
+    let mut last = (0, 0);
+
+    for epoch in 1..=epochs {
+        score = Score::default();
+        let examples = shuffled(job.data.examples(), &mut order);
+        let batches = examples.len().div_ceil(batch_size);
+        for (batch, indices) in (1..).zip(examples.chunks(batch_size)) {
+            let batch_score = training.step(job.architecture, Batch::gather(job.data, indices, device));
+            let loss = batch_score.loss();
+            if !loss.is_finite() {
+                return Err(TrainError::Diverged { epoch, batch, loss });
+            }
+            score.add(batch_score);
+            steps += 1;
+            last = (epoch, batch);
+            if progress(Progress { epoch, epochs, batch, batches, loss }) == Control::Stop {
+                return Err(TrainError::Cancelled { epoch, batch });
+            }
+        }
+    }
+
+    let values = training.values();
+    if values.iter().any(|value| !value.is_finite()) {
+        // The last step went too far, with no batch after it to show.
+        let (epoch, batch) = last;
+        return Err(TrainError::Diverged { epoch, batch, loss: f64::INFINITY });
+    }
+    Ok(Outcome { values, steps, loss: score.loss(), accuracy: score.accuracy() })
+}
+
+impl<B: AutodiffBackend> Training<B> {
+    /// One step; scores the batch as the model was before it.
+    fn step(&mut self, architecture: &Architecture, batch: Batch<B>) -> Score {
+        let logits = logits(architecture, &self.tensors, batch.features);
+        let gradients = cross_entropy(logits.clone(), batch.targets).backward();
+        for (index, tensor) in self.tensors.iter_mut().enumerate() {
+            if let Some(gradient) = tensor.grad(&gradients) {
+                *tensor = tracked(self.stepper.step(index, tensor.clone().inner(), gradient));
+            }
+        }
+        Score::of(&values(logits.inner()), &batch.labels)
+    }
+
+    fn values(self) -> Vec<f32> {
+        self.tensors.into_iter().flat_map(|tensor| values(tensor.inner())).collect()
+    }
+}
+
+pub(super) fn evaluate<B: Backend>(
+    architecture: &Architecture,
+    parameters: &Parameters,
+    data: &DataSet,
+    device: &B::Device,
+) -> Score {
+    let tensors = upload::<B>(parameters, device);
+    let mut score = Score::default();
+    let examples: Vec<usize> = (0..data.examples()).collect();
+    for indices in examples.chunks(EVALUATION_BATCH) {
+        let batch = Batch::gather(data, indices, device);
+        let answers = logits(architecture, &tensors, batch.features);
+        score.add(Score::of(&values(answers), &batch.labels));
+    }
+    score
+}
+
+/// A leaf of the next backward pass.
+fn tracked<B: AutodiffBackend>(tensor: Tensor<B::InnerBackend, 1>) -> Tensor<B, 1> {
+    Tensor::from_inner(tensor).require_grad()
+}
+
+/// A tensor's values in row-major order. Backends here compute in f32, so this neither fails nor converts.
+fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    let data = tensor.into_data();
+    data.into_vec().unwrap_or_default()
+}

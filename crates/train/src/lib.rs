@@ -1,0 +1,31 @@
+//! The embedded trainer: models by name, data sets from files, local training. The only crate that knows burn, and no
+//! type of burn leaves it.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`architecture`] | models by name: layout, first parameters |
+//! | [`config`] | epochs, batches, optimizer |
+//! | [`dataset`] | examples in memory, splits, label skew |
+//! | [`source`] | CSV and IDX files |
+//! | [`engine`] | [`train`] and [`evaluate`] |
+//! | [`device`] | CPU or GPU |
+//! | [`digits()`] | the data set in the binary |
+//!
+//! Everything blocks; call it from a thread of its own.
+
+pub mod architecture;
+pub mod config;
+pub mod dataset;
+pub mod device;
+mod digits;
+pub mod engine;
+mod rng;
+pub mod source;
+
+pub use architecture::{Architecture, ArchitectureError};
+pub use config::{ConfigError, Optimizer, TrainConfig};
+pub use dataset::{DataSet, DataSetError, Split};
+pub use device::{Device, DeviceProbe};
+pub use digits::digits;
+pub use engine::{Control, Evaluation, Progress, TrainError, Trained, evaluate, evaluate_on, train, train_on};
+pub use source::{DataError, DataFault, DataSource, Limits, Schema};

@@ -1,0 +1,41 @@
+# Every CI step is a recipe that runs at home. `just ci` is what CI runs.
+
+default:
+    @just --list
+
+# The main job: a federation of three regions on this machine.
+demo *ARGS:
+    cargo run --release -- demo {{ARGS}}
+
+test:
+    cargo test --workspace
+
+fmt:
+    cargo fmt --all
+    cd plugins && cargo fmt --all
+
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Rebuild the shipped policies; needs a Rust with the target wasm32-unknown-unknown.
+policies:
+    cd plugins && cargo xtask
+
+# Rewrite the generated types after a change of proto/polder/v1/*.proto.
+proto:
+    POLDER_REGENERATE=1 cargo test -p polder-proto --test generated
+
+# Drive the core through seeded faults; `just seeds 2000` for more.
+seeds N="500":
+    POLDER_SEEDS={{N}} cargo test -p polder-sim
+
+bench:
+    cargo run --release -- bench round --workers 2 --params 1000 --rounds 200
+    cargo bench -p polder-coordinator -p polder-policy -p polder-train
+
+deny:
+    cargo deny check
+
+ci:
+    .ci/run

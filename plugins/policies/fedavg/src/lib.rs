@@ -1,0 +1,88 @@
+//! Federated averaging: the new model is the mean of the workers' models, weighted by their training examples.
+//!
+//! H. B. McMahan, E. Moore, D. Ramage, S. Hampson, B. Agüera y Arcas: *Communication-Efficient Learning of Deep Networks from
+//! Decentralized Data*, AISTATS 2017, Algorithm 1: `w_{t+1} = Σ_k (n_k / n) w_{t+1}^k` with `n = Σ_k n_k`. Updates here are
+//! differences from `w_t`, and the shares sum to 1, so `w_t + Σ_k (n_k / n) (w_{t+1}^k - w_t)` is the same model.
+
+use polder_policy_sdk::aggregation::{Aggregation, Plan, Question, Shape, Traits};
+use polder_policy_sdk::{Error, export_aggregation};
+use serde::Deserialize;
+
+/// The policy; see the crate.
+pub struct FedAvg;
+
+/// What a run may set.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parameters {
+    /// Whether an update counts by its examples (the paper's way) or all count the same.
+    #[serde(default = "weighted")]
+    weighted: bool,
+}
+
+fn weighted() -> bool {
+    true
+}
+
+impl Aggregation for FedAvg {
+    type Parameters = Parameters;
+
+    fn describe(_: Parameters) -> Result<Traits, Error> {
+        Ok(Traits { shape: Shape::Sums })
+    }
+
+    fn weigh(question: Question, parameters: Parameters) -> Result<Plan, Error> {
+        let count = question.updates.len();
+        if count == 0 {
+            return Err(Error::Question("there is no update to average".into()));
+        }
+        if !parameters.weighted {
+            let reason = format!("the plain mean of {count} updates");
+            return Ok(Plan { weights: vec![(1.0 / count as f64) as f32; count], reason });
+        }
+        let total: u128 = question.updates.iter().map(|update| u128::from(update.examples)).sum();
+        if total == 0 {
+            return Err(Error::Question(format!(
+                "none of the {count} updates reports a training example; set weighted = false to count them the same"
+            )));
+        }
+        let weights = question.updates.iter().map(|update| (update.examples as f64 / total as f64) as f32).collect();
+        Ok(Plan {
+            weights,
+            reason: format!("the mean of {count} updates, weighted by their {total} training examples"),
+        })
+    }
+}
+
+export_aggregation!(FedAvg);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polder_policy_sdk::aggregation::Update;
+
+    fn weigh(examples: &[u64], weighted: bool) -> Result<Vec<f32>, Error> {
+        let updates = examples.iter().map(|&examples| Update { examples, loss: None, staleness: 0 }).collect();
+        let question = Question { round: 1, seed: 0, model_parameters: 10, updates };
+        FedAvg::weigh(question, Parameters { weighted }).map(|plan| plan.weights)
+    }
+
+    #[test]
+    fn weights_are_shares_of_the_examples() {
+        assert_eq!(weigh(&[100, 300], true), Ok(vec![0.25, 0.75]));
+        assert_eq!(weigh(&[0, 300], true), Ok(vec![0.0, 1.0]));
+        assert_eq!(weigh(&[u64::MAX, u64::MAX], true), Ok(vec![0.5, 0.5]));
+    }
+
+    #[test]
+    fn unweighted_counts_all_the_same() {
+        assert_eq!(weigh(&[0, 1, 2, 3], false), Ok(vec![0.25; 4]));
+    }
+
+    #[test]
+    fn nothing_to_weigh_is_said() {
+        assert!(matches!(weigh(&[0, 0], true), Err(Error::Question(_))));
+        assert!(matches!(weigh(&[], true), Err(Error::Question(_))));
+        assert!(matches!(weigh(&[], false), Err(Error::Question(_))));
+    }
+}

@@ -1,0 +1,141 @@
+//! `kill -9`, at every moment that has a name, and the federation goes on.
+
+use polder_tests::process::data;
+use polder_tests::{Polder, Running};
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_polder-under-test");
+const REGIONS: [&str; 3] = ["ap-south", "eu-west", "us-east"];
+
+/// Three regions, three updates a round, so that every round is the same whatever happens around it.
+fn run_file(rounds: u32, quorum: u32, trainer: &str) -> String {
+    format!(
+        r#"
+name = "kills"
+data = "numbers"
+rounds = {rounds}
+seed = 11
+[model]
+kind = "logistic-regression"
+inputs = 4
+classes = 2
+{trainer}
+[cohort]
+size = 3
+quorum = {quorum}
+[deadlines]
+round = "5m"
+"#
+    )
+}
+
+struct World {
+    polder: Polder,
+    coordinator: Option<Running>,
+    workers: Vec<Running>,
+    data: Vec<String>,
+}
+
+impl World {
+    fn new() -> Self {
+        let polder = Polder::new(PROGRAM);
+        let coordinator = polder.coordinator();
+        let data: Vec<_> = REGIONS.iter().map(|region| data(&polder.path(""), "numbers", region, 5)).collect();
+        let workers = REGIONS.iter().zip(&data).map(|(region, data)| polder.worker(region, data)).collect();
+        Self { polder, coordinator: Some(coordinator), workers, data }
+    }
+
+    fn submit(&self, text: &str) -> String {
+        let file = self.polder.file("run.toml", text);
+        self.polder.submit(&file)
+    }
+
+    fn kill_coordinator_and_start_again(&mut self) {
+        let mut killed = self.coordinator.take().unwrap();
+        killed.kill();
+        self.coordinator = Some(self.polder.coordinator_again(&killed));
+    }
+
+    fn start_worker_again(&mut self, index: usize) {
+        self.workers[index] = self.polder.worker_again(REGIONS[index], &self.data[index]);
+    }
+}
+
+fn model(run: &Value) -> &str {
+    run["model"]["digest"].as_str().unwrap()
+}
+
+const TRAINED: &str = "[train]\nepochs = 3\nbatch_size = 10\nlearning_rate = 0.3";
+
+#[test]
+fn a_coordinator_killed_at_any_moment_ends_with_the_same_model() {
+    let mut world = World::new();
+    let undisturbed = world.submit(&run_file(6, 3, TRAINED));
+    let expected = world.polder.ended(&undisturbed);
+    assert_eq!(expected["status"], "completed");
+
+    for moment in ["run-submitted", "cohort-chosen", "update-received", "reporting-closed", "round-committed"] {
+        let run = world.submit(&run_file(6, 3, TRAINED));
+        world.polder.until(&run, moment);
+        world.kill_coordinator_and_start_again();
+        let ended = world.polder.ended(&run);
+        assert_eq!(
+            (&ended["status"], &ended["rounds_abandoned"]),
+            (&"completed".into(), &0.into()),
+            "{moment}: {ended}"
+        );
+        assert_eq!(model(&ended), model(&expected), "killed at {moment}, another model came out");
+        let commits = world.polder.log(&run).into_iter().filter(|line| line["kind"] == "round-committed").count();
+        assert_eq!(commits, 6, "killed at {moment}: each round commits once");
+    }
+}
+
+#[test]
+fn what_a_killed_coordinator_had_received_is_not_trained_again() {
+    let mut world = World::new();
+    // The slow ones leave time to kill the coordinator while it holds one update of three.
+    let slow = "[trainer]\nkind = \"synthetic\"\nsettings = { delay_ms = 1500 }";
+    let run = world.submit(&run_file(1, 3, slow));
+    world.polder.until(&run, "update-received");
+    world.kill_coordinator_and_start_again();
+    let ended = world.polder.ended(&run);
+    assert_eq!((&ended["status"], &ended["rounds_abandoned"]), (&"completed".into(), &0.into()), "{ended}");
+    let updates = world.polder.log(&run).into_iter().filter(|line| line["kind"] == "update-received").count();
+    assert_eq!(updates, 3, "each region's update was received once");
+}
+
+#[test]
+fn a_worker_killed_in_training_is_noticed_and_the_round_goes_on_by_quorum() {
+    let mut world = World::new();
+    let slow = "[trainer]\nkind = \"synthetic\"\nsettings = { delay_ms = 2000 }";
+    let run = world.submit(&run_file(2, 2, slow));
+    world.polder.until(&run, "cohort-chosen");
+    world.workers[1].kill();
+    let ended = world.polder.ended(&run);
+    assert_eq!(ended["status"], "completed", "{ended}");
+    let round = world.polder.run(&["round", "show", &run, "1", "--json"]).object();
+    let states: Vec<_> =
+        round["cohort"].as_array().unwrap().iter().map(|seat| seat["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["reported", "lost", "reported"], "{round}");
+    assert!(round["cohort"][1]["reason"].as_str().unwrap().contains("did not return within 2000 ms"), "{round}");
+}
+
+#[test]
+fn a_run_that_lost_every_worker_waits_for_them_and_goes_on() {
+    let mut world = World::new();
+    let slow = "[trainer]\nkind = \"synthetic\"\nsettings = { delay_ms = 300 }";
+    let run = world.submit(&run_file(4, 3, slow));
+    world.polder.until(&run, "round-committed");
+    for worker in &mut world.workers {
+        worker.kill();
+    }
+    world.polder.until(&run, "worker-lost");
+    let waiting = world.polder.show(&run);
+    let reason = waiting["waiting_for"].as_str().unwrap();
+    assert!(reason.contains("return") || reason.contains("0 are connected"), "{reason}");
+    for index in 0..REGIONS.len() {
+        world.start_worker_again(index);
+    }
+    let ended = world.polder.ended(&run);
+    assert_eq!((&ended["status"], &ended["rounds_committed"]), (&"completed".into(), &4.into()), "{ended}");
+}

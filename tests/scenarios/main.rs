@@ -1,0 +1,10 @@
+//! A federation lives, is hurt, and goes on. What needs no real training runs in one process with workers that the test
+//! steers ([`polder_tests::Peer`]); the rest starts the real program.
+
+mod by_hand;
+mod kills;
+mod policies;
+mod real_data;
+mod rounds;
+mod start_up;
+mod updates;

@@ -1,0 +1,5 @@
+//! Who may do what: every RPC against every kind of caller, and enrolment against every kind of newcomer.
+
+mod authorization;
+mod callers;
+mod enrolment;

@@ -1,0 +1,22 @@
+//! A worker's configuration as people write it: text, nothing checked.
+
+use std::path::PathBuf;
+
+/// What the flags of `polder worker start` said.
+#[derive(Clone, Debug, Default)]
+pub struct RawConfig {
+    /// Credentials lie here between starts; made, for its owner only, if it is not there.
+    pub dir: PathBuf,
+    /// The join token; not needed once the directory holds credentials.
+    pub join: Option<String>,
+    /// `host:port` of the coordinator, in place of the one in the token.
+    pub endpoint: Option<String>,
+    /// By default `<region>-1`, or a name made from the token where no region was given.
+    pub name: Option<String>,
+    /// The region that this worker believes it is in; the token decides, and a mismatch is refused.
+    pub region: Option<String>,
+    /// Data sets, each `NAME=PATH`; or `NAME` alone, which only the synthetic trainer can use.
+    pub data: Vec<String>,
+    /// Assignments at once; by default 1.
+    pub slots: Option<u32>,
+}

@@ -1,0 +1,86 @@
+use std::collections::BTreeMap;
+
+use polder_core::{AssignmentId, RunId, WorkerName};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::datasets::DataSets;
+
+/// Forty points on a line; those right of the middle are of class 1.
+fn points() -> (tempfile::TempDir, DataSet) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("points.csv");
+    let rows: String = (0..40).map(|x| format!("{},{}\n", f64::from(x - 20) / 10.0, u8::from(x >= 20))).collect();
+    std::fs::write(&path, format!("x,label\n{rows}")).unwrap();
+    std::fs::write(dir.path().join("points.schema.toml"), "[label]\ncolumn = \"label\"\nclasses = 2\n").unwrap();
+    let sets = DataSets::open(&BTreeMap::from([("points".to_owned(), Some(path))])).unwrap();
+    let data = sets.get("points").unwrap().clone();
+    (dir, data)
+}
+
+fn settings(epochs: u32) -> Value {
+    serde_json::json!({
+        "model": { "kind": "logistic-regression", "inputs": 1, "classes": 2 },
+        "train": { "epochs": epochs, "batch_size": 8, "learning_rate": 0.5 },
+    })
+}
+
+fn request(data: DataSet, task: Task, holdout: f64, epochs: u32) -> TrainRequest {
+    let architecture = Architecture::LogisticRegression { inputs: 1, classes: 2 };
+    let model = Arc::new(architecture.initial(1).unwrap());
+    TrainRequest { task, model, data, settings: settings(epochs), holdout, holdout_seed: 5, seed: 6, gpu: Some(0) }
+}
+
+fn watcher() -> (Watcher, CancellationToken) {
+    let assignment = AssignmentId { run: RunId::new("r").unwrap(), round: 1, worker: WorkerName::new("w").unwrap() };
+    let cancel = CancellationToken::new();
+    (Watcher::new(&assignment, cancel.clone(), mpsc::channel(1).0), cancel)
+}
+
+#[tokio::test]
+async fn trains_on_what_is_not_held_out_and_evaluates_on_what_is() {
+    let (_dir, data) = points();
+    let (watcher, _) = watcher();
+    let trainer = Embedded::on(Device::Cpu);
+    let run = |request: &TrainRequest| trainer.run(request, &watcher).unwrap();
+    let Outcome::Trained(trained) = run(&request(data.clone(), Task::Train, 0.25, 20)) else { panic!("not trained") };
+    assert_eq!(trained.examples, 30);
+    assert_eq!(trained.evaluation.unwrap().examples, 10);
+    assert!(trained.accuracy.unwrap() > 0.9);
+
+    let mut evaluate = request(data.clone(), Task::Evaluate, 0.25, 1);
+    evaluate.model = Arc::new(trained.parameters);
+    let Outcome::Evaluated(evaluation) = run(&evaluate) else { panic!("not evaluated") };
+    assert_eq!(evaluation.examples, 10);
+    assert!(evaluation.accuracy > 0.8 && evaluation.loss < trained.evaluation.unwrap().loss);
+
+    let Outcome::Trained(trained) = run(&request(data, Task::Train, 0.0, 1)) else { panic!("not trained") };
+    assert_eq!((trained.examples, trained.evaluation), (40, None));
+}
+
+#[tokio::test]
+async fn says_what_it_cannot_do() {
+    let (_dir, data) = points();
+    let (watcher, cancel) = watcher();
+    let trainer = Embedded::on(Device::Cpu);
+    let nothing = trainer.run(&request(data.clone(), Task::Evaluate, 0.0, 1), &watcher);
+    assert!(matches!(nothing, Err(TrainerError::NothingHeldOut)));
+    cancel.cancel();
+    let cancelled = trainer.run(&request(data.clone(), Task::Train, 0.0, 10_000), &watcher);
+    assert!(matches!(cancelled, Err(TrainerError::Cancelled)));
+
+    let refusal = |settings: Value| {
+        let error = trainer.check(&settings, &data).unwrap_err();
+        chain(&error)
+    };
+    assert!(trainer.check(&settings(1), &data).is_ok());
+    assert!(refusal(serde_json::json!({})).contains("missing field `model`"));
+    let mut wide = settings(1);
+    wide["model"]["inputs"] = 3.into();
+    assert!(refusal(wide).contains("the model takes 3 features, but the data set has 1"));
+    let mut unknown = settings(1);
+    unknown["epochs"] = 3.into();
+    assert!(refusal(unknown).contains("unknown field `epochs`"));
+    assert!(refusal(settings(0)).contains("`epochs` is 0"));
+}

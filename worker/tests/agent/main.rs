@@ -1,0 +1,10 @@
+//! A whole worker against a coordinator that does as it is told: over real TLS on loopback, in one process.
+
+mod support;
+
+mod assignments;
+mod enrolment;
+mod hostile;
+mod sessions;
+mod shutdown;
+mod transfers;
