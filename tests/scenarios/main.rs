@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod kills;
+mod library;
 mod policies;
 mod real_data;
 mod rounds;
