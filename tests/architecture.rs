@@ -14,7 +14,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("polder-sim", &["polder-core"]),
     ("polder-train", &["polder-core", "polder-tensor"]),
     ("polder-coordinator", &["polder-core", "polder-policy", "polder-proto", "polder-security", "polder-tensor"]),
-    ("polder-worker", &["polder-core", "polder-proto", "polder-security", "polder-tensor", "polder-train"]),
+    (
+        "polder-worker",
+        &["polder-core", "polder-policy", "polder-proto", "polder-security", "polder-tensor", "polder-train"],
+    ),
     (
         "polder",
         &[
@@ -42,6 +45,7 @@ const KNOWN_BY_ONE: &[(&str, &str)] = &[
     ("object_store", "polder-coordinator"),
     ("nvml-wrapper", "polder-worker"),
     ("clap", "polder"),
+    ("wit-component", "polder"),
 ];
 
 /// What the core must do without: no clock, no files, no network, no randomness of its own.
