@@ -1,5 +1,7 @@
 //! Wire to core and back. Everything from a peer is checked here once, with an error that names the field.
 
+mod aggregation;
+
 use std::collections::BTreeSet;
 
 use polder_core::effect;
@@ -129,9 +131,32 @@ pub fn receipt(header: v1::UpdateHeader) -> Result<round::UpdateReceipt, Malform
         loss: header.loss,
         accuracy: header.accuracy,
         evaluation: header.evaluation.map(evaluation).transpose()?,
+        base_loss: header.base_loss,
+        steps: header.steps,
+        normalizer: header.normalizer,
+        learning_rate: header.learning_rate,
     };
     receipt.check().map_err(|problem| malformed("header", problem))?;
     Ok(receipt)
+}
+
+/// An update's header with an offset of 0.
+#[must_use]
+pub fn receipt_to_wire(assignment: &AssignmentId, receipt: &round::UpdateReceipt) -> v1::UpdateHeader {
+    v1::UpdateHeader {
+        assignment: Some(assignment_id_to_wire(assignment)),
+        digest: receipt.update.to_string(),
+        bytes: receipt.bytes,
+        offset: 0,
+        examples: receipt.examples,
+        loss: receipt.loss,
+        accuracy: receipt.accuracy,
+        evaluation: receipt.evaluation.as_ref().map(evaluation_to_wire),
+        base_loss: receipt.base_loss,
+        steps: receipt.steps,
+        normalizer: receipt.normalizer,
+        learning_rate: receipt.learning_rate,
+    }
 }
 
 #[must_use]
@@ -153,6 +178,11 @@ pub fn assignment_to_wire(assignment: &effect::Assignment, now: Timestamp) -> v1
         seed: assignment.seed,
         gpu: assignment.gpu,
         deadline_in_ms: assignment.deadline.ms_since(now),
+        cohort: assignment.cohort,
+        quorum: assignment.quorum,
+        aggregation: Some(aggregation::policy_to_wire(&assignment.aggregation)),
+        training: Some(aggregation::needs_to_wire(&assignment.training)),
+        control_variate: assignment.control_variate.as_ref().map(aggregation::control_variate_to_wire),
     }
 }
 
@@ -182,6 +212,11 @@ pub fn assignment(wire: v1::Assignment, worker: &WorkerName, now: Timestamp) -> 
         seed: wire.seed,
         gpu: wire.gpu,
         deadline: now.plus_ms(wire.deadline_in_ms),
+        cohort: wire.cohort,
+        quorum: wire.quorum,
+        aggregation: aggregation::policy(required("aggregation", wire.aggregation)?)?,
+        training: aggregation::needs(&wire.training.unwrap_or_default())?,
+        control_variate: wire.control_variate.map(aggregation::control_variate).transpose()?,
     })
 }
 

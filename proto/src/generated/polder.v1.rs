@@ -514,6 +514,79 @@ pub struct Assignment {
     /// Milliseconds left until the round's deadline; a duration, so that clocks need not agree.
     #[prost(uint64, tag = "13")]
     pub deadline_in_ms: u64,
+    /// Workers chosen for the round so far, this one included.
+    #[prost(uint32, tag = "14")]
+    pub cohort: u32,
+    /// Fewest updates that make the round count.
+    #[prost(uint32, tag = "15")]
+    pub quorum: u32,
+    /// What will aggregate the round; a region may decline it.
+    #[prost(message, optional, tag = "16")]
+    pub aggregation: ::core::option::Option<AggregationPolicy>,
+    #[prost(message, optional, tag = "17")]
+    pub training: ::core::option::Option<TrainingNeeds>,
+    /// SCAFFOLD's c, fetched like a model; none while it is all zero, or not asked for.
+    #[prost(message, optional, tag = "18")]
+    pub control_variate: ::core::option::Option<ControlVariate>,
+}
+/// Which aggregation policy, and who vouches for it. Its parameters stay with the coordinator.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AggregationPolicy {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Empty where it has none.
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
+    /// SHA-256 of the component, `sha256:<hex>`.
+    #[prost(string, tag = "3")]
+    pub digest: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub signature: ::core::option::Option<PolicySignature>,
+}
+/// Ed25519 over the line `polder policy signature v1` and the policy's digest.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicySignature {
+    /// The signer's public key, `ed25519:<64 hexadecimal digits>`.
+    #[prost(string, tag = "1")]
+    pub signer: ::prost::alloc::string::String,
+    /// 128 hexadecimal digits.
+    #[prost(string, tag = "2")]
+    pub signature: ::prost::alloc::string::String,
+}
+/// What the aggregation policy wants of local training beyond the trainer's own settings.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct TrainingNeeds {
+    /// FedProx: mu / 2 * |w - w_base|^2 is added to the local loss.
+    #[prost(double, optional, tag = "1")]
+    pub proximal_mu: ::core::option::Option<f64>,
+    /// Report the base model's mean loss over the training rows.
+    #[prost(bool, tag = "4")]
+    pub base_loss: bool,
+    /// A vector that is added to every local gradient.
+    #[prost(oneof = "training_needs::Correction", tags = "2, 3")]
+    pub correction: ::core::option::Option<training_needs::Correction>,
+}
+/// Nested message and enum types in `TrainingNeeds`.
+pub mod training_needs {
+    /// A vector that is added to every local gradient.
+    #[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
+    pub enum Correction {
+        /// SCAFFOLD: the number of the state tensor that is c.
+        #[prost(uint32, tag = "2")]
+        ControlVariates(u32),
+        /// FedDyn: alpha.
+        #[prost(double, tag = "3")]
+        DynamicRegularizer(f64),
+    }
+}
+/// A tensor of the model's own layout, as a safetensors file.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ControlVariate {
+    /// `blake3:<hex>`.
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cancel {
@@ -587,6 +660,18 @@ pub struct UpdateHeader {
     /// How the model the worker started from does on the region's held-out rows.
     #[prost(message, optional, tag = "8")]
     pub evaluation: ::core::option::Option<Evaluation>,
+    /// Mean loss of the model the worker started from over its training rows, if the policy asked for it.
+    #[prost(double, optional, tag = "9")]
+    pub base_loss: ::core::option::Option<f64>,
+    /// Local optimizer steps, if the trainer counts them.
+    #[prost(uint64, optional, tag = "10")]
+    pub steps: ::core::option::Option<u64>,
+    /// The L1 norm of FedNova's vector a, in units of the learning rate.
+    #[prost(double, optional, tag = "11")]
+    pub normalizer: ::core::option::Option<f64>,
+    /// The local learning rate, where the optimizer has one for all parameters.
+    #[prost(double, optional, tag = "12")]
+    pub learning_rate: ::core::option::Option<f64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UploadUpdateResponse {}
@@ -717,7 +802,7 @@ pub mod worker_service_client {
                 .insert(GrpcMethod::new("polder.v1.WorkerService", "Session"));
             self.inner.streaming(req, path, codec).await
         }
-        /// A model from `offset` on; refused unless one of the worker's open assignments starts from it.
+        /// A model from `offset` on, or a control variate; refused unless one of the worker's open assignments names it.
         pub async fn fetch_model(
             &mut self,
             request: impl tonic::IntoRequest<super::FetchModelRequest>,
@@ -850,7 +935,7 @@ pub mod worker_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// A model from `offset` on; refused unless one of the worker's open assignments starts from it.
+        /// A model from `offset` on, or a control variate; refused unless one of the worker's open assignments names it.
         async fn fetch_model(
             &self,
             request: tonic::Request<super::FetchModelRequest>,
