@@ -1,5 +1,7 @@
 //! One question to one fresh instance, and what its failure means.
 
+use std::time::Instant;
+
 use polder_core::policy::tidy_reason;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
@@ -12,7 +14,29 @@ use crate::{Limits, Nonsense, PolicyError};
 pub(crate) struct Question<'a> {
     pub(crate) store: Store<Meter>,
     limits: &'a Limits,
+    budget: Budget,
+    started: Instant,
     _ticking: Ticking<'a>,
+}
+
+/// Which time budget the guest is running on.
+#[derive(Clone, Copy)]
+pub(crate) enum Budget {
+    /// A whole question.
+    Question,
+    /// One chunk.
+    Chunk { limit_ms: u64 },
+    /// What is left for all chunks of a round, which is less than a chunk may take.
+    Round { left_ms: u64, limit_ms: u64 },
+}
+
+/// What answering took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Wall-clock time, the fresh instance included, in microseconds.
+    pub micros: u64,
+    /// Linear memory of the instance at its end, in bytes; memory never shrinks, so this is its peak.
+    pub memory_bytes: u64,
 }
 
 impl<'a> Question<'a> {
@@ -22,7 +46,27 @@ impl<'a> Question<'a> {
         store.set_epoch_deadline(Clock::ticks(limits.question_ms_max));
         // What the host copies out of the guest for an answer; the guest may point every string at the same bytes.
         store.set_hostcall_fuel(Limits::clamped(limits.output_bytes_max));
-        Self { store, limits, _ticking: clock.tick() }
+        Self { store, limits, budget: Budget::Question, started: Instant::now(), _ticking: clock.tick() }
+    }
+
+    pub(crate) fn limits(&self) -> &'a Limits {
+        self.limits
+    }
+
+    /// Gives the next call a time budget of its own.
+    pub(crate) fn allow(&mut self, budget: Budget) {
+        let ms = match budget {
+            Budget::Question => self.limits.question_ms_max,
+            Budget::Chunk { limit_ms } => limit_ms,
+            Budget::Round { left_ms, .. } => left_ms,
+        };
+        self.budget = budget;
+        self.store.set_epoch_deadline(Clock::ticks(ms));
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Usage { micros, memory_bytes: self.store.data().memory_bytes() }
     }
 
     /// What it means that making the instance failed.
@@ -46,7 +90,11 @@ impl<'a> Question<'a> {
     pub(crate) fn call_failed(&self, error: &wasmtime::Error) -> PolicyError {
         let limits = self.limits;
         match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => PolicyError::TimedOut { limit_ms: limits.question_ms_max },
+            Some(Trap::Interrupt) => match self.budget {
+                Budget::Question => PolicyError::TimedOut { limit_ms: limits.question_ms_max },
+                Budget::Chunk { limit_ms } => PolicyError::ChunkTimedOut { limit_ms },
+                Budget::Round { limit_ms, .. } => PolicyError::RoundTimedOut { limit_ms },
+            },
             Some(Trap::StackOverflow) => PolicyError::StackOverflow { limit_bytes: limits.stack_bytes_max },
             // A guest that is refused memory traps or aborts, which looks like any other trap.
             Some(trap) => self.store.data().refusal().unwrap_or_else(|| trapped(*trap, error)),

@@ -1,6 +1,6 @@
 //! Generated from `plugins/wit`: the guest's types and how to call it.
 
-#![allow(missing_docs, clippy::all)]
+#![allow(missing_docs, dead_code, clippy::all)]
 
 pub(crate) mod placement {
     wasmtime::component::bindgen!({
@@ -13,6 +13,14 @@ pub(crate) mod aggregation {
     wasmtime::component::bindgen!({
         path: "../../plugins/wit",
         world: "aggregation",
+        with: { "polder:policy/types": crate::bindings::placement::polder::policy::types },
+    });
+}
+
+pub(crate) mod release {
+    wasmtime::component::bindgen!({
+        path: "../../plugins/wit",
+        world: "release",
         with: { "polder:policy/types": crate::bindings::placement::polder::policy::types },
     });
 }

@@ -8,11 +8,14 @@ use wasmtime::component::types::ComponentItem;
 use crate::NotAPolicy;
 
 /// The version of `polder:policy` that this host speaks; components of any other are refused with both named.
-pub const CONTRACT_VERSION: &str = "0.1.0";
+pub const CONTRACT_VERSION: &str = "0.2.0";
 
 /// The interface that each kind of policy exports, without its version.
-const INTERFACES: [(PolicyKind, &str); 2] =
-    [(PolicyKind::Placement, "polder:policy/placer"), (PolicyKind::Aggregation, "polder:policy/aggregator")];
+const INTERFACES: [(PolicyKind, &str); 3] = [
+    (PolicyKind::Placement, "polder:policy/placer"),
+    (PolicyKind::Aggregation, "polder:policy/aggregator"),
+    (PolicyKind::Release, "polder:policy/releaser"),
+];
 
 /// Longest list of a stranger's names in a message.
 const NAMES_SHOWN_MAX: usize = 5;
@@ -53,8 +56,8 @@ fn kind_of(exports: &[&str]) -> Result<PolicyKind, NotAPolicy> {
         if version != CONTRACT_VERSION {
             return Err(NotAPolicy::OtherVersion { found: shown(version) });
         }
-        if kind.replace(*found).is_some() {
-            return Err(NotAPolicy::TwoWorlds);
+        if let Some(first) = kind.replace(*found) {
+            return Err(NotAPolicy::TwoWorlds { first, second: *found });
         }
     }
     kind.ok_or_else(|| NotAPolicy::OtherWorld { exports: names(exports) })

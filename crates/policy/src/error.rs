@@ -1,6 +1,6 @@
 //! What goes wrong with policies.
 
-use polder_core::policy::{PolicyKind, STATE_BYTES_MAX};
+use polder_core::policy::{EXTRA_WEIGHTS_MAX, MEMO_BYTES_MAX, PolicyKind, STATE_BYTES_MAX, STATE_TENSORS_MAX};
 
 use crate::contract::CONTRACT_VERSION;
 
@@ -15,7 +15,10 @@ pub enum PolicyError {
     /// It took too long to compile, or another one did and still does.
     #[error("the policy was not compiled within {limit_ms} ms; make it smaller, or raise compile_ms_max")]
     CompileTimedOut { limit_ms: u64 },
-    /// A placement policy was asked to weigh, or the other way round.
+    /// The compiler wanted more memory than it may have.
+    #[error("the policy needs more than {limit_bytes} bytes of memory to compile; make it smaller, or raise compile_memory_bytes_max")]
+    CompileOutOfMemory { limit_bytes: u64 },
+    /// A placement policy was asked to weigh, or the like.
     #[error("this is a policy of the kind {is}, and a policy of the kind {asked} was asked for")]
     WrongKind { asked: PolicyKind, is: PolicyKind },
     /// The guest failed: unreachable code (a panic, in Rust), memory outside its own, division by zero.
@@ -23,6 +26,12 @@ pub enum PolicyError {
     Trapped { reason: String },
     #[error("the policy did not answer within {limit_ms} ms (question_ms_max)")]
     TimedOut { limit_ms: u64 },
+    /// One call of `combine` or `step`.
+    #[error("the policy did not finish a chunk within {limit_ms} ms (chunk_ms_max)")]
+    ChunkTimedOut { limit_ms: u64 },
+    /// All chunks of a round together.
+    #[error("the policy has used up the {limit_ms} ms that it has for all chunks of a round together (round_ms_max)")]
+    RoundTimedOut { limit_ms: u64 },
     #[error("the policy asked for more than {limit_bytes} bytes of memory (memory_bytes_max)")]
     OutOfMemory { limit_bytes: u64 },
     /// More tables, table elements, memories or instances than allowed.
@@ -76,12 +85,11 @@ pub enum NotAPolicy {
     )]
     OtherVersion { found: String },
     #[error(
-        "not a policy: it exports neither polder:policy/placer@{CONTRACT_VERSION} nor polder:policy/aggregator@{CONTRACT_VERSION}, \
-         but {exports}"
+        "not a policy: of polder:policy@{CONTRACT_VERSION} it exports neither placer nor aggregator nor releaser, but {exports}"
     )]
     OtherWorld { exports: String },
-    #[error("not one policy but two: it exports both a placer and an aggregator; build a component for each")]
-    TwoWorlds,
+    #[error("not one policy but two: it exports a {first} and a {second} world; build a component for each")]
+    TwoWorlds { first: PolicyKind, second: PolicyKind },
     #[error(
         "not a policy: it says that it is made for polder:policy@{CONTRACT_VERSION}, but its functions have other types: {reason}"
     )]
@@ -103,10 +111,54 @@ pub enum Nonsense {
     TooMany { what: &'static str, count: usize, limit: usize },
     #[error("its state has {bytes} bytes, and at most {STATE_BYTES_MAX} are kept")]
     State { bytes: usize },
+    #[error("its memo has {bytes} bytes, and at most {MEMO_BYTES_MAX} are taken")]
+    Memo { bytes: usize },
     #[error("it holds {found} weights for {updates} updates")]
     WeightCount { found: usize, updates: usize },
     #[error("weight {index} is {weight}; weights are finite and not negative")]
     Weight { index: usize, weight: f32 },
     #[error("all {count} weights are 0, which leaves no update to aggregate")]
     AllZero { count: usize },
+    #[error("it wants {count} weighted sums beside the aggregate, and there are at most {EXTRA_WEIGHTS_MAX}")]
+    ExtraSums { count: usize },
+    #[error("it wants weighted sums beside the aggregate, which only a step can use, and describes none")]
+    ExtraSumsWithoutStep,
+    #[error("list {list} of its extra weights holds {found} for {updates} updates")]
+    ExtraWeightCount { list: usize, found: usize, updates: usize },
+    #[error("extra weight {index} of list {list} is {weight}; extra weights are finite")]
+    ExtraWeight { list: usize, index: usize, weight: f32 },
+    #[error("it holds {found} notes for {updates} updates; there may be one each, or none at all")]
+    NoteCount { found: usize, updates: usize },
+    /// What `describe` says contradicts itself or the contract.
+    #[error("it describes itself in a way that cannot be: {0}")]
+    Traits(#[from] ImpossibleTraits),
+    #[error("clip is {value}; the norm to scale down to is finite and above 0")]
+    Clip { value: f64 },
+    #[error("noise is {value}; a standard deviation is finite and not negative")]
+    Noise { value: f64 },
+    /// What came back for a chunk is not as long as what went in.
+    #[error("its {what} for a chunk of {expected} values has {found}")]
+    ChunkLength { what: &'static str, found: usize, expected: usize },
+    #[error("it gives back {found} state tensors of {expected}")]
+    StateTensors { found: usize, expected: usize },
+}
+
+/// What an aggregation policy cannot be.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImpossibleTraits {
+    #[error("updates-min is 0, and at least one update makes a round")]
+    NoUpdates,
+    #[error("it wants statistics over whole updates, and its shape is sums, which sees none")]
+    StatisticsForSums,
+    #[error("it wants {count} state tensors, and there are at most {STATE_TENSORS_MAX}")]
+    StateTensors { count: u32 },
+    #[error("it wants state tensors, which only a step can change, and has none")]
+    StateWithoutStep,
+    #[error("proximal-mu is {value}; it is finite and not negative")]
+    ProximalMu { value: f64 },
+    #[error("its control variates are state tensor {index}, and it has {count}")]
+    ControlVariates { index: u32, count: u32 },
+    #[error("the dynamic regularizer's alpha is {value}; it is finite and above 0")]
+    Alpha { value: f64 },
 }

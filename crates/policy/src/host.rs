@@ -1,67 +1,24 @@
-//! Loading policies and asking them.
+//! Loading policies.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polder_core::Digest;
-use polder_core::policy::{
-    AggregationPlan, AggregationQuestion, AggregationShape, PlacementAnswer, PlacementQuestion, PolicyKind,
-};
+use polder_core::policy::PolicyKind;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::ask::{Question, refused};
+use crate::ask::Question;
 use crate::bindings::aggregation::{Aggregation, AggregationPre};
 use crate::bindings::placement::{Placement, PlacementPre};
+use crate::bindings::release::{Release, ReleasePre};
 use crate::cache::Cache;
 use crate::compile::Compiler;
 use crate::engine::{Clock, engine};
 use crate::meter::Meter;
-use crate::{Builtin, Limits, NotAPolicy, PolicyError, aggregation, builtin, contract, placement};
-
-/// A policy that was checked, compiled, and instantiated once. Cheap to clone; belongs to the host that loaded it.
-#[derive(Clone)]
-pub struct Policy {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    digest: Digest,
-    kind: PolicyKind,
-    component_bytes: u64,
-    guest: Guest,
-}
-
-enum Guest {
-    Placement(PlacementPre<Meter>),
-    Aggregation(AggregationPre<Meter>),
-}
-
-impl Policy {
-    /// SHA-256 of the component's bytes, as `sha256sum` prints it.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.inner.digest
-    }
-
-    #[must_use]
-    pub fn kind(&self) -> PolicyKind {
-        self.inner.kind
-    }
-
-    /// Size of the component, in bytes.
-    #[must_use]
-    pub fn component_bytes(&self) -> u64 {
-        self.inner.component_bytes
-    }
-}
-
-impl std::fmt::Debug for Policy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Policy({}, {:?})", self.kind(), self.digest())
-    }
-}
+use crate::policy::{Guest, Inner, Policy};
+use crate::{Builtin, Limits, NotAPolicy, PolicyError, builtin, chunks, contract};
 
 /// The sandbox: one engine, one clock, the policies compiled so far.
 pub struct PolicyHost {
@@ -155,10 +112,15 @@ impl PolicyHost {
             }
             PolicyKind::Aggregation => {
                 Aggregation::new(&mut first.store, &instance).map_err(other_types)?;
-                Guest::Aggregation(AggregationPre::new(pre).map_err(other_types)?)
+                let pre = AggregationPre::new(pre).map_err(other_types)?;
+                Guest::Aggregation(Box::new(chunks::find(component, pre)?))
+            }
+            PolicyKind::Release => {
+                Release::new(&mut first.store, &instance).map_err(other_types)?;
+                Guest::Release(ReleasePre::new(pre).map_err(other_types)?)
             }
         };
-        Ok(Policy { inner: Arc::new(Inner { digest, kind, component_bytes, guest }) })
+        Ok(Policy { inner: Arc::new(Inner { digest, component_bytes, guest, traits: Mutex::default() }) })
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
@@ -199,103 +161,13 @@ impl PolicyHost {
         self.load(bytes)
     }
 
-    /// Asks a placement policy who trains. `parameters` is one JSON object, as text.
-    ///
-    /// # Errors
-    /// Every [`PolicyError`] but [`PolicyError::NotAPolicy`].
-    pub fn place(
-        &self,
-        policy: &Policy,
-        parameters: &str,
-        question: &PlacementQuestion,
-    ) -> Result<PlacementAnswer, PolicyError> {
-        let Guest::Placement(pre) = &policy.inner.guest else { return Err(wrong_kind(policy, PolicyKind::Placement)) };
-        self.check_origin(pre.engine())?;
-        let asked = placement::to_guest(question)?;
-        let mut ask = self.question();
-        let guest = pre.instantiate(&mut ask.store).map_err(|error| ask.instance_failed(&error))?;
-        let answer = guest.polder_policy_placer().call_place(&mut ask.store, &asked, parameters);
-        let answer = answer.map_err(|error| ask.call_failed(&error))?.map_err(|error| refused(&error))?;
-        Ok(placement::from_guest(question, &answer)?)
-    }
-
-    /// Asks an aggregation policy what it must see, and so whether it takes the parameters.
-    ///
-    /// # Errors
-    /// Every [`PolicyError`] but [`PolicyError::NotAPolicy`].
-    pub fn describe(&self, policy: &Policy, parameters: &str) -> Result<AggregationShape, PolicyError> {
-        let pre = self.aggregation(policy)?;
-        let mut ask = self.question();
-        let guest = pre.instantiate(&mut ask.store).map_err(|error| ask.instance_failed(&error))?;
-        let traits = guest.polder_policy_aggregator().call_describe(&mut ask.store, parameters);
-        let traits = traits.map_err(|error| ask.call_failed(&error))?.map_err(|error| refused(&error))?;
-        Ok(aggregation::shape_from_guest(&traits))
-    }
-
-    /// Asks an aggregation policy how much each update of a round counts.
-    ///
-    /// # Errors
-    /// Every [`PolicyError`] but [`PolicyError::NotAPolicy`].
-    pub fn weigh(
-        &self,
-        policy: &Policy,
-        parameters: &str,
-        question: &AggregationQuestion,
-    ) -> Result<AggregationPlan, PolicyError> {
-        let pre = self.aggregation(policy)?;
-        let asked = aggregation::to_guest(question);
-        let mut ask = self.question();
-        let guest = pre.instantiate(&mut ask.store).map_err(|error| ask.instance_failed(&error))?;
-        let plan = guest.polder_policy_aggregator().call_weigh(&mut ask.store, &asked, parameters);
-        let plan = plan.map_err(|error| ask.call_failed(&error))?.map_err(|error| refused(&error))?;
-        Ok(aggregation::from_guest(question, plan)?)
-    }
-
-    /// Tries `parameters` on a policy without a round: `describe` for an aggregation policy, a question with nobody in it for a
-    /// placement policy.
-    ///
-    /// # Errors
-    /// [`PolicyError::Parameters`] with the policy's own words, or any other but [`PolicyError::NotAPolicy`].
-    pub fn check_parameters(&self, policy: &Policy, parameters: &str) -> Result<(), PolicyError> {
-        match policy.kind() {
-            PolicyKind::Aggregation => self.describe(policy, parameters).map(drop),
-            PolicyKind::Placement => {
-                let nobody = PlacementQuestion { seed: 0, demands: Vec::new(), workers: Vec::new(), state: Vec::new() };
-                self.place(policy, parameters, &nobody).map(drop)
-            }
-        }
-    }
-
-    /// Makes a fresh instance and drops it, as every question does before it is put.
-    ///
-    /// # Errors
-    /// Those of a guest that fails while it starts.
-    pub fn instantiate(&self, policy: &Policy) -> Result<(), PolicyError> {
-        let pre = match &policy.inner.guest {
-            Guest::Placement(pre) => pre.instance_pre(),
-            Guest::Aggregation(pre) => pre.instance_pre(),
-        };
-        self.check_origin(pre.engine())?;
-        let mut ask = self.question();
-        let made = pre.instantiate(&mut ask.store).map(drop);
-        made.map_err(|error| ask.instance_failed(&error))
-    }
-
-    fn question(&self) -> Question<'_> {
+    pub(crate) fn question(&self) -> Question<'_> {
         Question::new(&self.engine, &self.clock, &self.limits)
     }
 
-    fn aggregation<'a>(&self, policy: &'a Policy) -> Result<&'a AggregationPre<Meter>, PolicyError> {
-        let Guest::Aggregation(pre) = &policy.inner.guest else {
-            return Err(wrong_kind(policy, PolicyKind::Aggregation));
-        };
-        self.check_origin(pre.engine())?;
-        Ok(pre)
-    }
-
     /// wasmtime panics when code meets a store of another engine.
-    fn check_origin(&self, engine: &Engine) -> Result<(), PolicyError> {
-        if Engine::same(engine, &self.engine) {
+    pub(crate) fn check_origin(&self, policy: &Policy) -> Result<(), PolicyError> {
+        if Engine::same(policy.inner.guest.engine(), &self.engine) {
             return Ok(());
         }
         Err(PolicyError::Host { reason: "the policy was loaded by another host; load it into this one".into() })
@@ -306,10 +178,6 @@ impl std::fmt::Debug for PolicyHost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PolicyHost").field("limits", &self.limits).finish_non_exhaustive()
     }
-}
-
-fn wrong_kind(policy: &Policy, asked: PolicyKind) -> PolicyError {
-    PolicyError::WrongKind { asked, is: policy.kind() }
 }
 
 /// How policies are named.

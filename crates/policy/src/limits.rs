@@ -2,58 +2,54 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How much a policy may use; the same for every policy of a host. Keys carry their units, and each may be left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Largest component taken, in bytes.
-    pub component_bytes_max: u64,
-    /// Longest a component may take to compile, in milliseconds. Compiling cannot be interrupted: a compiler that overruns ends in
-    /// its own time, and until then nothing else is compiled.
-    pub compile_ms_max: u64,
-    /// Longest a question may take, in milliseconds of wall-clock time, a fresh instance included. Kept to about 10 ms.
-    pub question_ms_max: u64,
-    /// Linear memory of one instance, all its memories together, in bytes.
-    pub memory_bytes_max: u64,
-    /// Stack of one instance, in bytes.
-    pub stack_bytes_max: u64,
-    /// Answer to one question, in bytes as the host holds it.
-    pub output_bytes_max: u64,
-    /// Linear memories of one instance.
-    pub memories_max: u32,
-    /// Tables of one instance.
-    pub tables_max: u32,
-    /// Elements of its tables together.
-    pub table_elements_max: u32,
-    /// Core modules and components instantiated inside one instance.
-    pub instances_max: u32,
-    /// Compiled policies held in memory; the one not asked for longest makes room.
-    pub compiled_policies_max: u32,
-    /// Size of the cache directory, if there is one, in bytes; the oldest entries make room.
-    pub cache_bytes_max: u64,
-}
-
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-impl Default for Limits {
-    /// Room for a policy in Python (19 MB, 38 instances inside, 100 MB of memory), the largest kind there is.
-    fn default() -> Self {
-        Self {
-            component_bytes_max: 32 * MIB,
-            compile_ms_max: 60_000,
-            question_ms_max: 1000,
-            memory_bytes_max: 128 * MIB,
-            stack_bytes_max: 512 * KIB,
-            output_bytes_max: 4 * MIB,
-            memories_max: 8,
-            tables_max: 64,
-            table_elements_max: 100_000,
-            instances_max: 64,
-            compiled_policies_max: 64,
-            cache_bytes_max: 1024 * MIB,
+/// Declares the limits once: key, default and meaning, as a struct, its default and its list.
+macro_rules! limits {
+    ($($(#[$doc:meta])* $key:ident: $ty:ty = $default:expr, $meaning:literal;)*) => {
+        /// How much a policy may use; the same for every policy of a host. Keys carry their units, and each may be left out.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Limits {
+            $(#[doc = $meaning] $(#[$doc])* pub $key: $ty,)*
         }
-    }
+
+        impl Default for Limits {
+            /// Room for a policy in Python (19 MB, 38 instances inside, 100 MB of memory), the largest kind there is.
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// Every limit as (key, value, meaning), for lists that users read; the key carries the unit.
+            #[must_use]
+            pub fn entries(&self) -> Vec<(&'static str, u64, &'static str)> {
+                vec![$((stringify!($key), self.$key.into(), $meaning),)*]
+            }
+        }
+    };
+}
+
+limits! {
+    component_bytes_max: u64 = 32 * MIB, "Largest component taken.";
+    /// Compiling in a child process ends there; on a thread it cannot be interrupted, and nothing else is compiled until it ends.
+    compile_ms_max: u64 = 60_000, "Longest a component may take to compile.";
+    /// Address space, the compiler's own code included. Only a child process can be held to it.
+    compile_memory_bytes_max: u64 = 2048 * MIB, "Memory that compiling one component may take.";
+    question_ms_max: u64 = 1000, "Longest a question may take by the wall clock, a fresh instance included; kept to about 10 ms.";
+    chunk_ms_max: u64 = 2000, "Longest one combine or step may take for one chunk, by the wall clock; kept to about 10 ms.";
+    round_ms_max: u64 = 1_800_000, "Longest all chunks of one round together may take in the policy, the times of all threads added up.";
+    memory_bytes_max: u64 = 128 * MIB, "Linear memory of one instance, all its memories together.";
+    stack_bytes_max: u64 = 512 * KIB, "Stack of one instance.";
+    output_bytes_max: u64 = 4 * MIB, "Answer to one question, as the host holds it.";
+    memories_max: u32 = 8, "Linear memories of one instance.";
+    tables_max: u32 = 64, "Tables of one instance.";
+    table_elements_max: u32 = 100_000, "Elements of its tables together.";
+    instances_max: u32 = 64, "Core modules and components instantiated inside one instance.";
+    compiled_policies_max: u32 = 64, "Compiled policies held in memory; the one not asked for longest makes room.";
+    cache_bytes_max: u64 = 1024 * MIB, "Size of the cache directory, if there is one; the oldest entries make room.";
 }
 
 impl Limits {

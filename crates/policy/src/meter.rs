@@ -23,6 +23,11 @@ impl Meter {
         Self { limits: limits.clone(), memory_bytes: 0, table_elements: 0, refused: None }
     }
 
+    /// Linear memory in use; it never shrinks.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// What the guest was refused and may have failed for.
     pub(crate) fn refusal(&self) -> Option<PolicyError> {
         let limits = &self.limits;

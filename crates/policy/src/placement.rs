@@ -52,6 +52,8 @@ fn worker_to_guest(worker: &WorkerSnapshot) -> placer::Worker {
         slots: worker.slots,
         slots_free: worker.slots_free,
         rounds_assigned: worker.rounds_assigned,
+        // the contract promises finite numbers
+        latency_ms: worker.latency_ms.filter(|latency| latency.is_finite()),
         load: placer::Load {
             cpu_utilization: share(worker.load.cpu_utilization).unwrap_or(1.0),
             memory_free_bytes: worker.load.memory_free_bytes,
