@@ -95,9 +95,9 @@ impl Driver {
         advance_to(driver.clock);
         driver.performer.sweep(&driver.federation)?;
         driver.performer.attach(handle.clone());
-        let return_by = driver.tick().plus_ms(millis(times.return_after_restart));
+        let grace_ms = millis(times.return_after_restart);
         let mut batch = Batch::default();
-        driver.take(Request::Event { event: Event::CoordinatorStarted { return_by }, reply: None }, &mut batch);
+        driver.take(Request::Event { event: Event::CoordinatorStarted { grace_ms }, reply: None }, &mut batch);
         driver.finish(batch).await?;
         tracing::info!(events = replayed, runs = driver.federation.runs.len(), "journal replayed");
         Ok((driver, handle))

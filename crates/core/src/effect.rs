@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::{AssignmentId, QuestionId, RoundNumber, RunId, WorkerName};
-use crate::policy::{PlacementQuestion, PolicyChoice};
-use crate::round::Task;
+use crate::policy::{PlacementQuestion, PolicyChoice, PolicyRef, TrainingNeeds, UpdateSummary};
+use crate::round::{Kept, StateTensor, Task};
 use crate::spec::TrainerSpec;
 use crate::time::Timestamp;
 
@@ -45,6 +45,15 @@ pub struct Assignment {
     pub seed: u64,
     pub gpu: Option<u32>,
     pub deadline: Timestamp,
+    /// Workers chosen for the round so far, this one included.
+    pub cohort: u32,
+    pub quorum: u32,
+    /// The policy that will aggregate; the region may decline it.
+    pub aggregation: PolicyRef,
+    /// What that policy wants of local training.
+    pub training: TrainingNeeds,
+    /// SCAFFOLD's `c`, if `training` asks for it; none while it is all zero.
+    pub control_variate: Option<StateTensor>,
 }
 
 /// One round's updates, in the one order in which they are summed.
@@ -56,15 +65,18 @@ pub struct AggregationTask {
     pub model: Digest,
     pub parameters: u64,
     pub seed: u64,
+    /// Workers that have the run's data set, taking part or not.
+    pub population: u32,
     pub inputs: Vec<AggregationInput>,
+    /// What the policy kept from its last round in this run.
+    pub kept: Kept,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AggregationInput {
     pub worker: WorkerName,
     pub update: Digest,
-    pub examples: u64,
-    pub loss: Option<f64>,
+    pub summary: UpdateSummary,
 }
 
 /// A line for `run log` and `run watch`.

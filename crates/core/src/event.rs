@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::enrolment::{Applicant, Grant};
-use crate::id::{AssignmentId, PolicyName, QuestionId, RoundNumber, RunId, TokenId, WorkerName};
-use crate::policy::{PlacementAnswer, PolicyKind};
+use crate::id::{AssignmentId, PolicyName, PolicyVersion, QuestionId, RoundNumber, RunId, TokenId, WorkerName};
+use crate::policy::{AggregationTraits, PlacementAnswer, PolicyKind, PolicyRef, PolicySignature};
 use crate::round::{AggregateReceipt, Evaluation, UpdateReceipt};
 use crate::spec::RunSpec;
 use crate::time::Timestamp;
@@ -14,9 +14,9 @@ use crate::worker::Capacity;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// A coordinator process began; every stream of its predecessor is gone. Workers are expected back by `return_by`.
+    /// A coordinator process began; every stream of its predecessor is gone. Workers are expected back within `grace_ms`.
     CoordinatorStarted {
-        return_by: Timestamp,
+        grace_ms: u64,
     },
 
     TokenCreated {
@@ -37,11 +37,11 @@ pub enum Event {
         capacity: Capacity,
         holding: Vec<AssignmentId>,
     },
-    /// A worker's stream ended, or it fell silent.
+    /// A worker's stream ended, or it fell silent. What it was assigned is kept for it for `grace_ms`.
     WorkerDisconnected {
         worker: WorkerName,
         session: u64,
-        return_by: Timestamp,
+        grace_ms: u64,
         reason: String,
     },
     WorkerDrained {
@@ -51,14 +51,30 @@ pub enum Event {
 
     PolicyPushed {
         name: PolicyName,
+        version: PolicyVersion,
         kind: PolicyKind,
         digest: Digest,
         bytes: u64,
+        signature: Option<PolicySignature>,
+    },
+    /// The name and version stand for nothing any more, and are not given again; runs that pinned the digest keep it.
+    PolicyRemoved {
+        name: PolicyName,
+        version: PolicyVersion,
     },
 
     RunSubmitted {
         run: RunId,
         spec: Box<RunSpec>,
+        /// What its aggregation policy says of itself under the run's parameters.
+        #[serde(default)]
+        traits: AggregationTraits,
+    },
+    /// From the next round on the run is decided by other policies; none leaves one as it is.
+    PoliciesSet {
+        run: RunId,
+        placement: Option<PolicyRef>,
+        aggregation: Option<(PolicyRef, AggregationTraits)>,
     },
     RunStopped {
         run: RunId,
@@ -125,6 +141,8 @@ impl Event {
             Self::WorkerDisconnected { .. } => "worker-disconnected",
             Self::WorkerDrained { .. } => "worker-drained",
             Self::PolicyPushed { .. } => "policy-pushed",
+            Self::PolicyRemoved { .. } => "policy-removed",
+            Self::PoliciesSet { .. } => "policies-set",
             Self::RunSubmitted { .. } => "run-submitted",
             Self::RunStopped { .. } => "run-stopped",
             Self::PlacementAnswered { .. } => "placement-answered",

@@ -21,8 +21,8 @@ use crate::digest::Digest;
 use crate::effect::{Effect, Notice};
 use crate::enrolment::{EnrolmentRefusal, Token};
 use crate::event::Event;
-use crate::id::{AssignmentId, PolicyName, QuestionId, RoundNumber, RunId, TokenId, WorkerName};
-use crate::policy::{PolicyKind, tidy_reason};
+use crate::id::{AssignmentId, PolicyId, QuestionId, RoundNumber, RunId, TokenId, WorkerName};
+use crate::policy::{PolicyKind, PolicySignature, tidy_reason};
 use crate::round::{RoundEvent, RoundRefusal};
 use crate::run::Run;
 use crate::spec::SpecError;
@@ -33,7 +33,7 @@ use crate::worker::{Presence, Worker};
 pub struct Federation {
     pub workers: BTreeMap<WorkerName, Worker>,
     pub tokens: BTreeMap<TokenId, Token>,
-    pub policies: BTreeMap<PolicyName, StoredPolicy>,
+    pub policies: BTreeMap<PolicyId, StoredPolicy>,
     pub runs: BTreeMap<RunId, Run>,
     /// Run ids in the order of submission: first come, first served.
     queue: Vec<RunId>,
@@ -49,6 +49,8 @@ pub struct StoredPolicy {
     pub kind: PolicyKind,
     pub digest: Digest,
     pub bytes: u64,
+    #[serde(default)]
+    pub signature: Option<PolicySignature>,
     pub pushed_at: Timestamp,
 }
 
@@ -126,7 +128,7 @@ impl Federation {
     pub fn apply(&mut self, now: Timestamp, event: Event) -> Result<Vec<Effect>, Refusal> {
         let mut effects = Effects { now, list: Vec::new() };
         match event {
-            Event::CoordinatorStarted { return_by } => self.coordinator_started(return_by, &mut effects),
+            Event::CoordinatorStarted { grace_ms } => self.coordinator_started(grace_ms, &mut effects),
             Event::TokenCreated { token, secret_hash, grant, expires_at } => {
                 self.token_created(now, token, secret_hash, grant, expires_at)?;
             }
@@ -134,16 +136,27 @@ impl Federation {
             Event::WorkerConnected { worker, session, capacity, holding } => {
                 self.worker_connected(worker, session, capacity, &holding, &mut effects)?;
             }
-            Event::WorkerDisconnected { worker, session, return_by, reason } => {
-                self.worker_disconnected(worker, session, return_by, reason, &mut effects)?;
+            Event::WorkerDisconnected { worker, session, grace_ms, reason } => {
+                self.worker_disconnected(worker, session, grace_ms, reason, &mut effects)?;
             }
             Event::WorkerDrained { worker, is_draining } => {
                 self.worker_drained(worker, is_draining, &mut effects)?;
             }
-            Event::PolicyPushed { name, kind, digest, bytes } => {
-                self.policies.insert(name, StoredPolicy { kind, digest, bytes, pushed_at: now });
+            Event::PolicyPushed { name, version, kind, digest, bytes, signature } => {
+                let stored = StoredPolicy { kind, digest, bytes, signature, pushed_at: now };
+                self.policies.insert(PolicyId { name, version }, stored);
             }
-            Event::RunSubmitted { run, spec } => self.run_submitted(run, *spec, &mut effects)?,
+            Event::PolicyRemoved { name, version } => {
+                self.policies.remove(&PolicyId { name, version });
+            }
+            Event::RunSubmitted { run, spec, traits } => self.run_submitted(run, *spec, traits, &mut effects)?,
+            Event::PoliciesSet { run, placement, aggregation } => {
+                if let Some(run) = self.runs.get_mut(&run) {
+                    run.placement = placement.unwrap_or_else(|| run.placement.clone());
+                    (run.aggregation, run.traits) =
+                        aggregation.unwrap_or_else(|| (run.aggregation.clone(), run.traits.clone()));
+                }
+            }
             Event::RunStopped { run, reason } => self.run_stopped(&run, reason, &mut effects)?,
             Event::PlacementAnswered { question, policy, answer } => {
                 self.placement_answered(question, policy, answer, &mut effects)?;

@@ -100,9 +100,48 @@ name!(
     PolicyName, "policy name"
 );
 name!(
+    /// One of the components a policy's name has stood for, e.g. `3` or `1.2.0`; name and version are never given twice.
+    PolicyVersion, "policy version"
+);
+name!(
     /// The public half of a join token; the secret half is never stored.
     TokenId, "token id"
 );
+
+/// A policy's name and version, `name@version` in text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PolicyId {
+    pub name: PolicyName,
+    pub version: PolicyVersion,
+}
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.version)
+    }
+}
+
+impl FromStr for PolicyId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (name, version) = text.split_once('@').unwrap_or((text, ""));
+        Ok(Self { name: name.parse()?, version: version.parse()? })
+    }
+}
+
+impl TryFrom<String> for PolicyId {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<PolicyId> for String {
+    fn from(id: PolicyId) -> Self {
+        id.to_string()
+    }
+}
 
 /// A round's place in its run, from 1. Abandoned rounds have numbers too; only committed ones raise the model version.
 pub type RoundNumber = u32;

@@ -35,5 +35,7 @@ pub use digest::Digest;
 pub use effect::Effect;
 pub use event::Event;
 pub use federation::Federation;
-pub use id::{AssignmentId, PolicyName, QuestionId, Region, RoundNumber, RunId, TokenId, WorkerName};
+pub use id::{
+    AssignmentId, PolicyId, PolicyName, PolicyVersion, QuestionId, Region, RoundNumber, RunId, TokenId, WorkerName,
+};
 pub use time::Timestamp;

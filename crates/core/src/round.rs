@@ -24,14 +24,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use aggregation::AggregateReceipt;
+pub use aggregation::{AggregateReceipt, Kept, StateTensor};
 pub use outcome::Outcome;
 pub use seat::{Evaluation, Seat, SeatState, UpdateReceipt};
 pub use selection::Selection;
 
 use crate::digest::Digest;
 use crate::id::{RoundNumber, WorkerName};
-use crate::policy::PolicyChoice;
+use crate::policy::{AggregationTraits, PolicyChoice};
 use crate::spec::RunSpec;
 use crate::time::Timestamp;
 
@@ -103,6 +103,9 @@ pub struct Round {
     /// Who decides placement: the run's policy, or the built-in after it failed.
     pub placement: PolicyChoice,
     pub aggregation: PolicyChoice,
+    /// What the run's aggregation policy says of itself.
+    #[serde(default)]
+    pub traits: AggregationTraits,
     /// Every decision and its reason, oldest first.
     pub reasons: Vec<String>,
 }
@@ -247,6 +250,7 @@ impl Round {
         now: Timestamp,
         placement: PolicyChoice,
         aggregation: PolicyChoice,
+        traits: AggregationTraits,
     ) -> Self {
         Self {
             number,
@@ -259,6 +263,7 @@ impl Round {
             quiet_until: None,
             placement,
             aggregation,
+            traits,
             reasons: Vec::new(),
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{RoundNumber, RunId};
-use crate::policy::PolicyChoice;
-use crate::round::{Evaluation, ModelVersion, Outcome, Phase, Round, Task, Terms};
+use crate::policy::{AggregationTraits, Correction, PolicyChoice, PolicyRef};
+use crate::round::{Evaluation, Kept, ModelVersion, Outcome, Phase, Round, StateTensor, Task, Terms};
 use crate::spec::{Metric, RunSpec};
 use crate::time::Timestamp;
 
@@ -22,6 +22,13 @@ pub struct Run {
     pub spec: RunSpec,
     pub submitted_at: Timestamp,
     pub status: RunStatus,
+    /// The policies in force: the open round may still be decided by those before them.
+    pub placement: PolicyRef,
+    pub aggregation: PolicyRef,
+    /// What the aggregation policy in force says of itself.
+    pub traits: AggregationTraits,
+    /// What the aggregation policy keeps from round to round, and whose it is.
+    pub kept: Option<(PolicyRef, Kept)>,
     /// The newest committed model; version 0 is the submitted one.
     pub model: ModelVersion,
     /// The round under way.
@@ -80,10 +87,14 @@ impl RunStatus {
 impl Run {
     /// A run that was just submitted, with its first round open.
     #[must_use]
-    pub fn submit(id: RunId, spec: RunSpec, now: Timestamp) -> Self {
+    pub fn submit(id: RunId, spec: RunSpec, traits: AggregationTraits, now: Timestamp) -> Self {
         let model = ModelVersion { version: 0, digest: spec.model.digest, bytes: spec.model.bytes };
         let mut run = Self {
             id,
+            placement: spec.placement.clone(),
+            aggregation: spec.aggregation.clone(),
+            traits,
+            kept: None,
             spec,
             submitted_at: now,
             status: RunStatus::Running,
@@ -122,9 +133,26 @@ impl Run {
             task,
             self.model.clone(),
             now,
-            PolicyChoice::Pinned(self.spec.placement.clone()),
-            PolicyChoice::Pinned(self.spec.aggregation.clone()),
+            PolicyChoice::Pinned(self.placement.clone()),
+            PolicyChoice::Pinned(self.aggregation.clone()),
+            self.traits.clone(),
         ));
+    }
+
+    /// What `policy` finds of its last round in this run: its own, or an older version's of the same shape.
+    #[must_use]
+    pub fn kept_for(&self, policy: &PolicyChoice) -> Kept {
+        match (policy, &self.kept) {
+            (PolicyChoice::Pinned(policy), Some((by, kept))) if policy.name == by.name => kept.clone(),
+            _ => Kept::default(),
+        }
+    }
+
+    /// SCAFFOLD's `c` for `round`, if its policy wants it and has made one.
+    #[must_use]
+    pub fn control_variate(&self, round: &Round) -> Option<StateTensor> {
+        let Some(Correction::ControlVariates { state_tensor }) = round.traits.training.correction else { return None };
+        self.kept_for(&round.aggregation).tensors.get(usize::try_from(state_tensor).ok()?).copied()
     }
 
     /// Files the round under way if it has closed, and decides what comes next. Says how the run ended, if it did.
@@ -134,11 +162,15 @@ impl Run {
             self.evaluations.insert(closed.base.version, evaluation);
         }
         let task = closed.task;
+        let by = closed.aggregation.clone();
         let outcome = closed.outcome().cloned();
         self.history.push(closed);
         match outcome {
             Some(Outcome::Committed { receipt }) => {
                 self.abandoned_in_a_row = 0;
+                if let PolicyChoice::Pinned(policy) = by {
+                    self.kept = Some((policy, receipt.kept));
+                }
                 self.model =
                     ModelVersion { version: self.model.version + 1, digest: receipt.model, bytes: receipt.bytes };
                 match self.enough() {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use polder_core::effect::AggregationTask;
 use polder_core::enrolment::{Applicant, Grant};
-use polder_core::policy::{Declined, Placed, PlacementAnswer, PlacementQuestion};
+use polder_core::policy::{AggregationTraits, Declined, Placed, PlacementAnswer, PlacementQuestion};
 use polder_core::round::{AggregateReceipt, Evaluation, UpdateReceipt};
 use polder_core::spec::RunSpec;
 use polder_core::worker::Capacity;
@@ -118,7 +118,11 @@ impl Play {
             play.take(connect);
         }
         for (name, spec) in RUNS.iter().zip(specs).take(RUNS_SUBMITTED) {
-            play.take(Event::RunSubmitted { run: RunId::new(*name).unwrap(), spec: Box::new(spec) });
+            play.take(Event::RunSubmitted {
+                run: RunId::new(*name).unwrap(),
+                spec: Box::new(spec),
+                traits: AggregationTraits::default(),
+            });
         }
         play
     }
@@ -185,13 +189,13 @@ impl Play {
             Move::Aggregate { weights, weight } => {
                 let task = self.aggregation.clone()?;
                 let count = task.inputs.len().saturating_add_signed(weights.into());
-                let receipt = AggregateReceipt {
-                    model: digest(u8::try_from(task.round % 200).unwrap()),
-                    bytes: 400,
-                    policy: digest(2),
-                    weights: vec![weight; count],
-                    reason: "by examples".into(),
-                };
+                let receipt = AggregateReceipt::new(
+                    digest(u8::try_from(task.round % 200).unwrap()),
+                    400,
+                    digest(2),
+                    vec![weight; count],
+                    "by examples".into(),
+                );
                 Event::Aggregated { run: task.run, round: task.round, receipt }
             }
             Move::AggregationFails => {
@@ -204,12 +208,11 @@ impl Play {
                 let worker = worker(&index);
                 let known = self.federation.workers.get(&worker)?;
                 let Connected { session, .. } = known.presence else { return None };
-                let return_by = self.now.plus_ms(grace_ms);
-                Event::WorkerDisconnected { worker, session, return_by, reason: "eof".into() }
+                Event::WorkerDisconnected { worker, session, grace_ms, reason: "eof".into() }
             }
             Move::Restart => {
                 (self.question, self.aggregation) = (None, None);
-                Event::CoordinatorStarted { return_by: self.now.plus_ms(500) }
+                Event::CoordinatorStarted { grace_ms: 500 }
             }
             Move::Wake => {
                 self.now = self.now.max(self.federation.next_wake()?);

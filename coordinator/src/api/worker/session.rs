@@ -101,9 +101,9 @@ impl Reader {
         };
         self.services.sessions.close(&self.worker, self.session);
         end.cancel();
-        let return_by = now().plus_ms(millis(grace));
+        let grace_ms = millis(grace);
         let Self { services, worker, session, .. } = self;
-        services.handle.tell(Event::WorkerDisconnected { worker, session, return_by, reason }).await;
+        services.handle.tell(Event::WorkerDisconnected { worker, session, grace_ms, reason }).await;
     }
 
     async fn listen(&self, mut inbound: Streaming<WorkerMessage>) -> (String, Duration) {

@@ -9,8 +9,9 @@ use crate::time::Timestamp;
 use crate::worker::{Capacity, Presence, Worker};
 
 impl Federation {
-    pub(super) fn coordinator_started(&mut self, return_by: Timestamp, effects: &mut Effects) {
+    pub(super) fn coordinator_started(&mut self, grace_ms: u64, effects: &mut Effects) {
         let since = effects.now;
+        let return_by = since.plus_ms(grace_ms);
         for worker in self.workers.values_mut() {
             if worker.is_expected() {
                 worker.presence = Presence::Away { since, return_by, reason: "the coordinator restarted".into() };
@@ -103,7 +104,7 @@ impl Federation {
         &mut self,
         name: WorkerName,
         session: u64,
-        return_by: Timestamp,
+        grace_ms: u64,
         reason: String,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
@@ -114,7 +115,8 @@ impl Federation {
             return Err(Refusal::StaleSession { worker: name });
         }
         effects.announce(None, None, Some(&name), "worker-disconnected", format!("{name} disconnected: {reason}"));
-        worker.presence = Presence::Away { since: effects.now, return_by, reason };
+        let since = effects.now;
+        worker.presence = Presence::Away { since, return_by: since.plus_ms(grace_ms), reason };
         Ok(())
     }
 

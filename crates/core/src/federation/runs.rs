@@ -4,19 +4,27 @@ use super::{Effects, Federation, Refusal};
 use crate::digest::Digest;
 use crate::effect::{AggregationInput, AggregationTask, Assignment, Effect};
 use crate::id::{AssignmentId, RoundNumber, RunId, WorkerName};
+use crate::policy::{AggregationTraits, PolicyChoice, UpdateSummary};
 use crate::round::{Phase, Round, RoundEffect, RoundEvent, Seat, Task};
 use crate::run::{Run, RunStatus};
 use crate::spec::RunSpec;
+use crate::worker::Worker;
 
 impl Federation {
-    pub(super) fn run_submitted(&mut self, id: RunId, spec: RunSpec, effects: &mut Effects) -> Result<(), Refusal> {
+    pub(super) fn run_submitted(
+        &mut self,
+        id: RunId,
+        spec: RunSpec,
+        traits: AggregationTraits,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
         if self.runs.contains_key(&id) {
             return Err(Refusal::RunExists { run: id });
         }
         spec.check()?;
         let text = format!("{id} submitted: {} rounds on `{}`", spec.rounds, spec.dataset);
         effects.announce(Some(&id), None, None, "run-submitted", text);
-        self.runs.insert(id.clone(), Run::submit(id.clone(), spec, effects.now));
+        self.runs.insert(id.clone(), Run::submit(id.clone(), spec, traits, effects.now));
         self.queue.push(id);
         Ok(())
     }
@@ -161,6 +169,14 @@ impl Federation {
             seed: seed(run.spec.seed, &[&round.number.to_le_bytes(), worker.as_str().as_bytes()]),
             gpu: seat.gpu,
             deadline,
+            cohort: u32::try_from(round.seats.len()).unwrap_or(u32::MAX),
+            quorum: run.terms().quorum,
+            aggregation: match &round.aggregation {
+                PolicyChoice::Pinned(policy) => policy.clone(),
+                PolicyChoice::Builtin => run.aggregation.clone(),
+            },
+            training: round.traits.training,
+            control_variate: run.control_variate(round),
         })));
     }
 
@@ -172,8 +188,15 @@ impl Federation {
             Some(AggregationInput {
                 worker: worker.clone(),
                 update: receipt.update,
-                examples: receipt.examples,
-                loss: receipt.loss,
+                summary: UpdateSummary {
+                    examples: receipt.examples,
+                    loss: receipt.loss,
+                    base_loss: receipt.base_loss,
+                    staleness: 0,
+                    steps: receipt.steps,
+                    normalizer: receipt.normalizer,
+                    learning_rate: receipt.learning_rate,
+                },
             })
         });
         effects.push(Effect::Aggregate(Box::new(AggregationTask {
@@ -183,8 +206,16 @@ impl Federation {
             model: round.base.digest,
             parameters: run.spec.model.parameters,
             seed: seed(run.spec.seed, &[b"aggregation", &round.number.to_le_bytes()]),
+            population: self.population(run),
             inputs: inputs.collect(),
+            kept: run.kept_for(&round.aggregation),
         })));
+    }
+
+    /// Enrolled workers that offered the run's data set and trainer when they last connected.
+    fn population(&self, run: &Run) -> u32 {
+        let offers = |worker: &&Worker| worker.offers(&run.spec.dataset, &run.spec.trainer.kind);
+        u32::try_from(self.workers.values().filter(offers).count()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn resume_aggregations(&mut self, effects: &mut Effects) {

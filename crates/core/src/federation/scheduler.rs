@@ -170,6 +170,7 @@ impl Federation {
             slots: worker.slots(),
             slots_free: worker.slots().saturating_sub(taken.get(&worker.name).copied().unwrap_or(0)),
             rounds_assigned: worker.rounds_assigned,
+            latency_ms: None,
             load: crate::policy::WorkerLoad::default(),
         });
         let state = match &policy {

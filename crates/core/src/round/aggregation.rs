@@ -19,6 +19,38 @@ pub struct AggregateReceipt {
     pub weights: Vec<f32>,
     /// The policy's reason.
     pub reason: String,
+    /// Empty, or why each update counted as it did, in the cohort's order.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// What the policy keeps for the next round.
+    #[serde(default)]
+    pub kept: Kept,
+}
+
+impl AggregateReceipt {
+    /// A model from a policy that keeps nothing and has nothing to say about single updates.
+    #[must_use]
+    pub fn new(model: Digest, bytes: u64, policy: Digest, weights: Vec<f32>, reason: String) -> Self {
+        Self { model, bytes, policy, weights, reason, notes: Vec::new(), kept: Kept::default() }
+    }
+}
+
+/// What an aggregation policy keeps from round to round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its state tensors, each a file of the model's own layout; none before the first round, when all are zero.
+    #[serde(default)]
+    pub tensors: Vec<StateTensor>,
+    /// What it returned as `state`.
+    #[serde(default)]
+    pub state: Vec<u8>,
+}
+
+/// A state tensor in the blob store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateTensor {
+    pub digest: Digest,
+    pub bytes: u64,
 }
 
 impl Round {

@@ -63,15 +63,50 @@ pub struct UpdateReceipt {
     pub accuracy: Option<f64>,
     /// How the model the worker started from does on the region's held-out rows.
     pub evaluation: Option<Evaluation>,
+    /// Mean loss of the model the worker started from over its training rows, if the aggregation policy asked for it.
+    #[serde(default)]
+    pub base_loss: Option<f64>,
+    /// Local optimizer steps, if the trainer counts them.
+    #[serde(default)]
+    pub steps: Option<u64>,
+    /// The L1 norm of `FedNova`'s vector a, in units of the learning rate.
+    #[serde(default)]
+    pub normalizer: Option<f64>,
+    /// The local learning rate, where the optimizer has one for all parameters.
+    #[serde(default)]
+    pub learning_rate: Option<f64>,
 }
 
 impl UpdateReceipt {
+    /// An update with nothing said about it but its size.
+    #[must_use]
+    pub fn new(update: Digest, bytes: u64, examples: u64) -> Self {
+        Self {
+            update,
+            bytes,
+            examples,
+            loss: None,
+            accuracy: None,
+            evaluation: None,
+            base_loss: None,
+            steps: None,
+            normalizer: None,
+            learning_rate: None,
+        }
+    }
+
     /// Holds a peer's claims to what can be true.
     pub fn check(&self) -> Result<(), String> {
         if self.examples == 0 {
             return Err("examples is 0; an update needs at least one training example".into());
         }
-        let metrics = [("loss", self.loss), ("accuracy", self.accuracy)];
+        let metrics = [
+            ("loss", self.loss),
+            ("accuracy", self.accuracy),
+            ("base_loss", self.base_loss),
+            ("normalizer", self.normalizer),
+            ("learning_rate", self.learning_rate),
+        ];
         if let Some((name, value)) = metrics.into_iter().find(|(_, value)| value.is_some_and(|v| !v.is_finite())) {
             return Err(format!("{name} is {value:?}; metrics must be finite numbers"));
         }

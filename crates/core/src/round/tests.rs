@@ -26,15 +26,12 @@ fn evaluation_of(seats: u32) -> Play {
 
 fn open(task: Task) -> Round {
     let base = ModelVersion { version: 3, digest: Digest::blake3([3; 32]), bytes: 400 };
-    Round::open(7, task, base, Timestamp(1_000), pinned("least-loaded"), pinned("fedavg"))
+    Round::open(7, task, base, Timestamp(1_000), pinned("least-loaded"), pinned("fedavg"), AggregationTraits::default())
 }
 
 fn pinned(name: &str) -> PolicyChoice {
-    PolicyChoice::Pinned(crate::policy::PolicyRef {
-        name: crate::id::PolicyName::new(name).unwrap(),
-        digest: Digest::sha256([9; 32]),
-        parameters: "{}".into(),
-    })
+    let name = crate::id::PolicyName::new(name).unwrap();
+    PolicyChoice::Pinned(crate::policy::PolicyRef::new(name, Digest::sha256([9; 32])))
 }
 
 fn worker(name: &str) -> WorkerName {
@@ -43,7 +40,7 @@ fn worker(name: &str) -> WorkerName {
 
 fn receipt_of(name: &str) -> UpdateReceipt {
     let update = Digest::blake3([name.as_bytes()[0]; 32]);
-    UpdateReceipt { update, bytes: 400, examples: 10, loss: Some(0.5), accuracy: None, evaluation: None }
+    UpdateReceipt { loss: Some(0.5), ..UpdateReceipt::new(update, 400, 10) }
 }
 
 fn metrics(examples: u64, accuracy: f64) -> Evaluation {
@@ -51,13 +48,8 @@ fn metrics(examples: u64, accuracy: f64) -> Evaluation {
 }
 
 fn aggregate_of(updates: usize) -> AggregateReceipt {
-    AggregateReceipt {
-        model: Digest::blake3([4; 32]),
-        bytes: 400,
-        policy: Digest::sha256([9; 32]),
-        weights: vec![0.5; updates],
-        reason: "weighted by examples".into(),
-    }
+    let (model, policy) = (Digest::blake3([4; 32]), Digest::sha256([9; 32]));
+    AggregateReceipt::new(model, 400, policy, vec![0.5; updates], "weighted by examples".into())
 }
 
 impl Play {

@@ -8,11 +8,7 @@ use crate::spec::{CohortSpec, Deadlines, EvaluationSpec, ModelSpec, Target, Trai
 const NOW: Timestamp = Timestamp(1_000);
 
 fn spec(rounds: u32) -> RunSpec {
-    let policy = |name: &str| crate::policy::PolicyRef {
-        name: crate::id::PolicyName::new(name).unwrap(),
-        digest: Digest::sha256([1; 32]),
-        parameters: "{}".into(),
-    };
+    let policy = |name: &str| PolicyRef::new(crate::id::PolicyName::new(name).unwrap(), Digest::sha256([1; 32]));
     RunSpec {
         name: "digits".into(),
         model: ModelSpec { digest: Digest::blake3([0; 32]), bytes: 400, parameters: 100 },
@@ -30,7 +26,7 @@ fn spec(rounds: u32) -> RunSpec {
 }
 
 fn run(spec: RunSpec) -> Run {
-    Run::submit(RunId::new("r").unwrap(), spec, NOW)
+    Run::submit(RunId::new("r").unwrap(), spec, AggregationTraits::default(), NOW)
 }
 
 fn with_target(metric: Metric, value: f64) -> RunSpec {
@@ -56,9 +52,8 @@ impl Run {
         let (worker, version) = (crate::id::WorkerName::new("a").unwrap(), self.model.version + 1);
         let evaluation = accuracy.map(metrics);
         let model = Digest::blake3([u8::try_from(version).unwrap(); 32]);
-        let update = UpdateReceipt { update: model, bytes: 400, examples: 10, loss: None, accuracy: None, evaluation };
-        let receipt =
-            AggregateReceipt { model, bytes: 400, policy: model, weights: vec![1.0], reason: "all of it".into() };
+        let update = UpdateReceipt { evaluation, ..UpdateReceipt::new(model, 400, 10) };
+        let receipt = AggregateReceipt::new(model, 400, model, vec![1.0], "all of it".into());
         let chosen = vec![(worker.clone(), Seat::new(None, "free".into()))];
         self.play([
             RoundEvent::Placed { chosen, reason: "chosen".into() },

@@ -1,9 +1,9 @@
 //! What may happen: numbers that may fit, names that may exist, moves that make sense and events that do not.
 
-use polder_core::policy::{PolicyKind, PolicyRef};
+use polder_core::policy::{AggregationTraits, PolicyKind, PolicyRef};
 use polder_core::round::{AggregateReceipt, Evaluation, UpdateReceipt};
 use polder_core::spec::{CohortSpec, Deadlines, EvaluationSpec, Metric, ModelSpec, RunSpec, Target, TrainerSpec};
-use polder_core::{AssignmentId, Digest, Event, PolicyName, Timestamp};
+use polder_core::{AssignmentId, Digest, Event, PolicyName, PolicyVersion};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -24,7 +24,7 @@ fn a_receipt() -> impl Strategy<Value = UpdateReceipt> {
     (any::<u8>(), 0..50_u64, metric(), metric(), proptest::option::of(an_evaluation())).prop_map(
         |(seed, examples, loss, accuracy, evaluation)| {
             let examples = examples + u64::from(seed > 10);
-            UpdateReceipt { update: digest(seed), bytes: 400, examples, loss, accuracy, evaluation }
+            UpdateReceipt { loss, accuracy, evaluation, ..UpdateReceipt::new(digest(seed), 400, examples) }
         },
     )
 }
@@ -35,11 +35,8 @@ pub(crate) fn a_spec() -> impl Strategy<Value = RunSpec> {
     let evaluation = proptest::option::of(Just(EvaluationSpec { holdout: 0.2 }));
     (1..4_u32, cohort, deadlines, evaluation, any::<bool>(), any::<u64>(), 0..2_u8).prop_map(
         |(rounds, (size, over_selection, quorum), (selection_ms, round_ms), evaluation, has_target, seed, which)| {
-            let policy = |name: &str, which| PolicyRef {
-                name: PolicyName::new(name).unwrap(),
-                digest: Digest::sha256([which; 32]),
-                parameters: "{}".into(),
-            };
+            let policy =
+                |name: &str, which| PolicyRef::new(PolicyName::new(name).unwrap(), Digest::sha256([which; 32]));
             RunSpec {
                 name: "digits".into(),
                 model: ModelSpec { digest: digest(0), bytes: 400, parameters: 100 },
@@ -79,27 +76,27 @@ fn nonsense() -> impl Strategy<Value = Event> {
         (any::<Index>(), any::<bool>())
             .prop_map(|(index, is_draining)| Event::WorkerDrained { worker: worker(&index), is_draining }),
         (any::<Index>(), reason).prop_map(|(index, reason)| Event::RunStopped { run: run(&index), reason }),
-        (any::<Index>(), spec).prop_map(|(index, spec)| Event::RunSubmitted { run: run(&index), spec: spec.into() }),
+        (any::<Index>(), spec).prop_map(|(index, spec)| Event::RunSubmitted {
+            run: run(&index),
+            spec: spec.into(),
+            traits: AggregationTraits::default()
+        }),
         any::<u8>().prop_map(|seed| Event::PolicyPushed {
             name: PolicyName::new("p").unwrap(),
             kind: PolicyKind::Placement,
             digest: digest(seed),
+            version: PolicyVersion::new("1").unwrap(),
             bytes: 1,
+            signature: None,
         }),
         (any::<Index>(), any::<u64>()).prop_map(|(index, session)| Event::WorkerDisconnected {
             worker: worker(&index),
             session,
-            return_by: Timestamp(0),
+            grace_ms: 0,
             reason: "of another stream".into(),
         }),
         (any::<Index>(), 0..6_u32, any::<f32>()).prop_map(|(index, round, weight)| {
-            let receipt = AggregateReceipt {
-                model: digest(7),
-                bytes: 1,
-                policy: digest(8),
-                weights: vec![weight],
-                reason: String::new(),
-            };
+            let receipt = AggregateReceipt::new(digest(7), 1, digest(8), vec![weight], String::new());
             Event::Aggregated { run: run(&index), round, receipt }
         }),
         Just(Event::TimePassed),

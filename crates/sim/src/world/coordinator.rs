@@ -79,8 +79,8 @@ impl World {
         coordinator.boot += 1;
         self.note(format!("the coordinator starts, {} entries replayed", self.coordinator.journal.len()));
         self.history.restarted(&self.coordinator.federation)?;
-        let return_by = self.now.plus_ms(self.grace_ms);
-        self.coordinator.inbox.push(Request { event: Event::CoordinatorStarted { return_by }, asker: None });
+        let grace_ms = self.grace_ms;
+        self.coordinator.inbox.push(Request { event: Event::CoordinatorStarted { grace_ms }, asker: None });
         self.turn(self.coordinator.boot)
     }
 
@@ -157,9 +157,9 @@ impl World {
             self.after(ms, Happening::LinkGone { worker, boot, session });
         }
         let name = self.workers[worker].name.clone();
-        let return_by = self.now.plus_ms(self.grace_ms);
+        let grace_ms = self.grace_ms;
         let reason = "its stream broke".into();
-        self.tell(Event::WorkerDisconnected { worker: name, session, return_by, reason });
+        self.tell(Event::WorkerDisconnected { worker: name, session, grace_ms, reason });
     }
 
     pub(super) fn answered(&mut self, boot: u64, event: Event) {

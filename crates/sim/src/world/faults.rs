@@ -118,7 +118,7 @@ impl World {
         let update = digest(&[b"a lie", &self.dice.number().to_le_bytes()]);
         let examples = self.dice.between(0, 3) * 10;
         let loss = Some(if self.dice.chance(0.2) { f64::NAN } else { 0.1 });
-        let receipt = UpdateReceipt { update, bytes: 400, examples, loss, accuracy: None, evaluation: None };
+        let receipt = UpdateReceipt { loss, ..UpdateReceipt::new(update, 400, examples) };
         self.send_up(at, 0, &Up::Update { assignment, receipt });
     }
 

@@ -99,7 +99,7 @@ impl World {
             self.coordinator.models.insert(model);
             let weights = vec![1.0 / task.inputs.len() as f32; task.inputs.len()];
             let policy = digest(&[POLICY]);
-            let receipt = AggregateReceipt { model, bytes: 400, policy, weights, reason: "the mean".into() };
+            let receipt = AggregateReceipt::new(model, 400, policy, weights, "the mean".into());
             Event::Aggregated { run, round, receipt }
         };
         let is_slow = self.dice.chance(self.faults.slow);

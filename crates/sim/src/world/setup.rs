@@ -1,7 +1,7 @@
 //! Who is there and what they want: thrown first, so that worlds of one seed are alike whatever goes wrong in them.
 
 use polder_core::enrolment::{Applicant, Grant};
-use polder_core::policy::PolicyRef;
+use polder_core::policy::{AggregationTraits, PolicyRef};
 use polder_core::spec::{CohortSpec, Deadlines, EvaluationSpec, Metric, ModelSpec, RunSpec, Target, TrainerSpec};
 use polder_core::{Event, Region, RunId, Timestamp, TokenId};
 
@@ -98,7 +98,7 @@ impl World {
         if self.coordinator.is_up && self.coordinator.federation.runs.contains_key(&id) {
             return;
         }
-        self.tell(Event::RunSubmitted { run: id, spec: Box::new(spec) });
+        self.tell(Event::RunSubmitted { run: id, spec: Box::new(spec), traits: AggregationTraits::default() });
         self.after(500, Happening::Submit { run });
     }
 }
@@ -141,5 +141,5 @@ fn a_run(at: u64, workers: u64, plan: &Plan, dice: &mut Dice) -> (RunId, RunSpec
 
 fn policy(called: &str) -> PolicyRef {
     let digest = digest(&[b"policy", called.as_bytes()]);
-    PolicyRef { name: name(polder_core::PolicyName::new(called)), digest, parameters: "{}".into() }
+    PolicyRef::new(name(polder_core::PolicyName::new(called)), digest)
 }

@@ -198,13 +198,11 @@ fn report(assignment: &Assignment) -> Up {
     match task {
         Task::Evaluate => Up::Evaluated { assignment: id.clone(), evaluation },
         Task::Train => {
+            let update = update_digest(&id.worker, id.round, model);
             let receipt = UpdateReceipt {
-                update: update_digest(&id.worker, id.round, model),
-                bytes: 400,
-                examples: 100,
                 loss: Some(0.25),
-                accuracy: None,
                 evaluation: (*holdout > 0.0).then_some(evaluation),
+                ..UpdateReceipt::new(update, 400, 100)
             };
             Up::Update { assignment: id.clone(), receipt }
         }

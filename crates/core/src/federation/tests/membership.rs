@@ -32,8 +32,7 @@ fn a_worker_that_stays_away_loses_its_seat_until_it_returns() {
 #[test]
 fn the_end_of_an_old_stream_does_not_end_the_new_one() {
     let world = World::with(&["a"]).connected("a");
-    let return_by = world.now.plus_ms(GRACE_MS);
-    let old = Event::WorkerDisconnected { worker: worker("a"), session: 1, return_by, reason: "eof".into() };
+    let old = Event::WorkerDisconnected { worker: worker("a"), session: 1, grace_ms: GRACE_MS, reason: "eof".into() };
     world.refuses(old, "stale_session");
 }
 

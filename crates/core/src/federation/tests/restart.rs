@@ -2,8 +2,7 @@ use super::world::{GRACE_MS, World, wants};
 use crate::{Effect, Event};
 
 fn restarted(world: World) -> World {
-    let return_by = world.now.plus_ms(GRACE_MS);
-    world.event(Event::CoordinatorStarted { return_by })
+    world.event(Event::CoordinatorStarted { grace_ms: GRACE_MS })
 }
 
 fn aggregates(world: &World) -> bool {

@@ -1,5 +1,6 @@
 use super::world::{GRACE_MS, ROUND_MS, World, run, update_of, wants};
 use crate::id::AssignmentId;
+use crate::policy::AggregationTraits;
 use crate::round::UpdateReceipt;
 use crate::{Digest, Effect, Event};
 
@@ -144,8 +145,9 @@ fn a_stopped_run_frees_its_slots_for_the_next() {
 
 #[test]
 fn a_run_is_submitted_once_and_must_make_sense() {
-    let bad = Event::RunSubmitted { run: run("s"), spec: Box::new(wants(1, 2)) };
-    let again = Event::RunSubmitted { run: run("r"), spec: Box::new(wants(1, 1)) };
+    let bad = Event::RunSubmitted { run: run("s"), spec: Box::new(wants(1, 2)), traits: AggregationTraits::default() };
+    let again =
+        Event::RunSubmitted { run: run("r"), spec: Box::new(wants(1, 1)), traits: AggregationTraits::default() };
     reporting().refuses(bad, "bad_spec").refuses(again, "run_exists");
 }
 

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::enrolment::{Applicant, Grant};
 use crate::federation::Refusal;
 use crate::id::{AssignmentId, PolicyName, QuestionId, Region, RoundNumber, RunId, TokenId, WorkerName};
-use crate::policy::{Declined, Placed, PlacementAnswer, PlacementQuestion, PolicyChoice, PolicyRef};
+use crate::policy::{AggregationTraits, Declined, Placed, PlacementAnswer, PlacementQuestion, PolicyChoice, PolicyRef};
 use crate::round::{AggregateReceipt, Round, SeatState, UpdateReceipt};
 use crate::run::Run;
 use crate::spec::{CohortSpec, Deadlines, ModelSpec, RunSpec, TrainerSpec};
@@ -41,7 +41,7 @@ pub(super) fn region(name: &str) -> Region {
 
 pub(super) fn policy(name: &str) -> PolicyRef {
     let digest = Digest::sha256([name.as_bytes()[0]; 32]);
-    PolicyRef { name: PolicyName::new(name).unwrap(), digest, parameters: "{}".into() }
+    PolicyRef::new(PolicyName::new(name).unwrap(), digest)
 }
 
 /// A run of two rounds that wants `size` updates and needs `quorum`.
@@ -68,7 +68,7 @@ pub(super) fn capacity(slots: u32) -> Capacity {
 
 pub(super) fn update_of(name: &str) -> UpdateReceipt {
     let update = Digest::blake3([name.as_bytes()[0]; 32]);
-    UpdateReceipt { update, bytes: 400, examples: 10, loss: Some(0.5), accuracy: None, evaluation: None }
+    UpdateReceipt { loss: Some(0.5), ..UpdateReceipt::new(update, 400, 10) }
 }
 
 impl World {
@@ -151,9 +151,8 @@ impl World {
         let Connected { session, .. } = self.federation.workers[&worker(name)].presence else {
             panic!("{name} is not connected");
         };
-        let return_by = self.now.plus_ms(GRACE_MS);
         let reason = "its stream broke".into();
-        self.event(Event::WorkerDisconnected { worker: worker(name), session, return_by, reason })
+        self.event(Event::WorkerDisconnected { worker: worker(name), session, grace_ms: GRACE_MS, reason })
     }
 
     #[track_caller]
@@ -163,7 +162,7 @@ impl World {
 
     #[track_caller]
     pub(super) fn submitted(self, name: &str, spec: RunSpec) -> Self {
-        self.event(Event::RunSubmitted { run: run(name), spec: Box::new(spec) })
+        self.event(Event::RunSubmitted { run: run(name), spec: Box::new(spec), traits: AggregationTraits::default() })
     }
 
     #[track_caller]
@@ -244,7 +243,7 @@ impl World {
         let round = self.round(name);
         let model = Digest::blake3([u8::try_from(round.number).unwrap(); 32]);
         let weights = vec![0.5; round.reported() as usize];
-        let receipt = AggregateReceipt { model, bytes: 400, policy: model, weights, reason: "by examples".into() };
+        let receipt = AggregateReceipt::new(model, 400, model, weights, "by examples".into());
         let round = round.number;
         self.event(Event::Aggregated { run: run(name), round, receipt })
     }
