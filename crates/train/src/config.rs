@@ -7,7 +7,7 @@ use crate::architecture::Architecture;
 const EPOCHS_MAX: u32 = 10_000;
 const BATCH_SIZE_MAX: usize = 1 << 16;
 const LEARNING_RATE_MAX: f64 = 100.0;
-const PROXIMAL_MU_MAX: f64 = 1000.0;
+pub(crate) const PROXIMAL_MU_MAX: f64 = 1000.0;
 /// Most values that one batch may take on its way through a model: 4 GiB of f32.
 const ACTIVATIONS_MAX: u64 = 1 << 30;
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use polder_tensor::{Parameters, ParametersError};
 
+use crate::additions::{Additions, AdditionsError, check_needs, normalizer};
 use crate::architecture::{Architecture, ArchitectureError};
-use crate::config::{ConfigError, TrainConfig};
+use crate::config::{ConfigError, Optimizer, TrainConfig};
 use crate::dataset::DataSet;
 use crate::device::Device;
 
@@ -47,6 +48,24 @@ pub struct Trained {
     pub loss: f64,
     /// Share of examples told right in the last epoch, each batch before its step.
     pub accuracy: f64,
+    /// Mean cross-entropy of the start over all of the data set, if that was asked for.
+    pub base_loss: Option<f64>,
+    /// See [`normalizer`].
+    pub normalizer: Option<f64>,
+    /// None for Adam, which has one for every parameter.
+    pub learning_rate: Option<f64>,
+}
+
+/// What to train, on what, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    pub architecture: &'a Architecture,
+    pub start: &'a Parameters,
+    pub data: &'a DataSet,
+    pub config: &'a TrainConfig,
+    pub additions: Additions<'a>,
+    /// Decides the order of the examples.
+    pub seed: u64,
 }
 
 /// How well a model does.
@@ -66,6 +85,8 @@ pub enum TrainError {
     Architecture(#[from] ArchitectureError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Additions(#[from] AdditionsError),
     #[error("the parameters do not belong to this model: {difference}")]
     Layout { difference: String },
     #[error("the model takes {expected} features, but the data set has {found}")]
@@ -84,7 +105,7 @@ pub enum TrainError {
     Parameters(#[from] ParametersError),
 }
 
-/// Trains on the CPU; see [`train_on`].
+/// Trains on the CPU, with nothing added; see [`train_on`].
 pub fn train(
     architecture: &Architecture,
     start: &Parameters,
@@ -93,7 +114,8 @@ pub fn train(
     seed: u64,
     progress: &mut dyn FnMut(Progress) -> Control,
 ) -> Result<Trained, TrainError> {
-    train_on(Device::Cpu, architecture, start, data, config, seed, progress)
+    let job = Job { architecture, start, data, config, additions: Additions::default(), seed };
+    train_on(Device::Cpu, &job, progress)
 }
 
 /// Trains a model from `start` on all of `data` and blocks until it is done; `progress` is asked after every batch.
@@ -103,28 +125,34 @@ pub fn train(
 /// of processor.
 pub fn train_on(
     device: Device,
-    architecture: &Architecture,
-    start: &Parameters,
-    data: &DataSet,
-    config: &TrainConfig,
-    seed: u64,
+    job: &Job<'_>,
     progress: &mut dyn FnMut(Progress) -> Control,
 ) -> Result<Trained, TrainError> {
+    let Job { architecture, start, data, config, additions, .. } = *job;
     check(architecture, start, data)?;
     config.check_for(architecture)?;
-    let job = run::Job { architecture, data, config, seed };
+    check_needs(config, &additions.needs)?;
+    additions.check_length(start.values().len())?;
+    let base = additions.needs.base_loss.then(|| evaluate_on(device, architecture, start, data)).transpose()?;
     let outcome = match device {
-        Device::Cpu => run::train::<run::Cpu>(&job, start, &Default::default(), progress)?,
+        Device::Cpu => run::train::<run::Cpu>(job, &Default::default(), progress)?,
         #[cfg(feature = "cuda")]
         Device::Cuda { index } => crate::device::cuda::guarded(device, || {
-            run::train::<run::Gpu>(&job, start, &crate::device::cuda::burn_device(index), progress)
+            run::train::<run::Gpu>(job, &crate::device::cuda::burn_device(index), progress)
         })?,
         #[cfg(not(feature = "cuda"))]
         Device::Cuda { .. } => return Err(device.not_built()),
     };
-    let parameters = Parameters::new(Arc::clone(start.layout()), outcome.values)?;
-    let examples = data.examples();
-    Ok(Trained { parameters, examples, steps: outcome.steps, loss: outcome.loss, accuracy: outcome.accuracy })
+    Ok(Trained {
+        parameters: Parameters::new(Arc::clone(start.layout()), outcome.values)?,
+        examples: data.examples(),
+        steps: outcome.steps,
+        loss: outcome.loss,
+        accuracy: outcome.accuracy,
+        base_loss: base.map(|base| base.loss),
+        normalizer: normalizer(config, additions.proximal_mu(config), outcome.steps),
+        learning_rate: matches!(config.optimizer, Optimizer::Sgd { .. }).then_some(config.learning_rate),
+    })
 }
 
 /// Evaluates on the CPU; see [`evaluate_on`].

@@ -3,6 +3,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | [`additions`] | what a round adds to the local loss, and FedNova's normalizer |
 //! | [`architecture`] | models by name: layout, first parameters |
 //! | [`config`] | epochs, batches, optimizer |
 //! | [`dataset`] | examples in memory, splits, label skew |
@@ -13,6 +14,7 @@
 //!
 //! Everything blocks; call it from a thread of its own.
 
+pub mod additions;
 pub mod architecture;
 pub mod config;
 pub mod dataset;
@@ -22,10 +24,11 @@ pub mod engine;
 mod rng;
 pub mod source;
 
+pub use additions::{Additions, AdditionsError, check_needs};
 pub use architecture::{Architecture, ArchitectureError};
 pub use config::{ConfigError, Optimizer, TrainConfig};
 pub use dataset::{DataSet, DataSetError, Split};
 pub use device::{Device, DeviceProbe};
 pub use digits::digits;
-pub use engine::{Control, Evaluation, Progress, TrainError, Trained, evaluate, evaluate_on, train, train_on};
+pub use engine::{Control, Evaluation, Job, Progress, TrainError, Trained, evaluate, evaluate_on, train, train_on};
 pub use source::{DataError, DataFault, DataSource, Limits, Schema};

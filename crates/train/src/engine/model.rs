@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, TensorData};
-use polder_tensor::Parameters;
+use polder_tensor::Layout;
 
 use crate::architecture::{Architecture, KERNEL, Layer};
 
@@ -18,11 +18,10 @@ enum Activation<B: Backend> {
     Images(Tensor<B, 4>),
 }
 
-/// The parameters as one flat tensor for each tensor of the layout. Flat, so that optimizers need to know one rank.
-pub(super) fn upload<B: Backend>(parameters: &Parameters, device: &B::Device) -> Vec<Tensor<B, 1>> {
-    let values = parameters.values();
-    let spans = parameters.layout().spans();
-    spans
+/// Values in a layout's order as one flat tensor for each of its tensors. Flat, so that optimizers need to know one rank.
+pub(super) fn upload<B: Backend>(layout: &Layout, values: &[f32], device: &B::Device) -> Vec<Tensor<B, 1>> {
+    layout
+        .spans()
         .map(|(_, span)| Tensor::from_data(TensorData::new(values[span.clone()].to_vec(), [span.len()]), device))
         .collect()
 }

@@ -8,9 +8,8 @@ use polder_tensor::Parameters;
 use super::batch::{Batch, Score};
 use super::model::{cross_entropy, logits, upload};
 use super::step::Stepper;
-use super::{Control, Progress, TrainError};
+use super::{Control, Job, Progress, TrainError};
 use crate::architecture::Architecture;
-use crate::config::TrainConfig;
 use crate::dataset::DataSet;
 use crate::rng::{Purpose, rng, shuffled};
 
@@ -23,14 +22,6 @@ pub(super) type Gpu = Autodiff<GpuInner>;
 
 /// Examples that are evaluated at once: enough to keep a device busy, few enough for any memory.
 const EVALUATION_BATCH: usize = 256;
-
-/// What to train on and how; checked to belong together.
-pub(super) struct Job<'a> {
-    pub(super) architecture: &'a Architecture,
-    pub(super) data: &'a DataSet,
-    pub(super) config: &'a TrainConfig,
-    pub(super) seed: u64,
-}
 
 pub(super) struct Outcome {
     pub(super) values: Vec<f32>,
@@ -47,12 +38,13 @@ struct Training<B: AutodiffBackend> {
 
 pub(super) fn train<B: AutodiffBackend>(
     job: &Job<'_>,
-    start: &Parameters,
     device: &B::Device,
     progress: &mut dyn FnMut(Progress) -> Control,
 ) -> Result<Outcome, TrainError> {
-    let tensors = upload::<B::InnerBackend>(start, device);
-    let stepper = Stepper::new(job.config, &tensors);
+    let (layout, start) = (job.start.layout(), job.start.values());
+    let tensors = upload::<B::InnerBackend>(layout, start, device);
+    let linear = job.additions.linear.map(|linear| upload(layout, linear, device));
+    let stepper = Stepper::new(job.config, job.additions.proximal_mu(job.config), &tensors, linear);
     let mut training = Training::<B> { tensors: tensors.into_iter().map(tracked).collect(), stepper };
     let mut order = rng(job.seed, Purpose::BatchOrder);
     let (epochs, batch_size) = (job.config.epochs, job.config.batch_size);
@@ -112,7 +104,7 @@ pub(super) fn evaluate<B: Backend>(
     data: &DataSet,
     device: &B::Device,
 ) -> Score {
-    let tensors = upload::<B>(parameters, device);
+    let tensors = upload::<B>(parameters.layout(), parameters.values(), device);
     let mut score = Score::default();
     let examples: Vec<usize> = (0..data.examples()).collect();
     for indices in examples.chunks(EVALUATION_BATCH) {

@@ -13,6 +13,8 @@ pub(super) struct Stepper<B: Backend> {
     learning_rate: f64,
     rule: Rule<B>,
     proximal: Option<Proximal<B>>,
+    /// Added to every gradient, tensor by tensor.
+    linear: Option<Vec<Tensor<B, 1>>>,
 }
 
 enum Rule<B: Backend> {
@@ -31,7 +33,13 @@ struct Proximal<B: Backend> {
 }
 
 impl<B: Backend> Stepper<B> {
-    pub(super) fn new(config: &TrainConfig, start: &[Tensor<B, 1>]) -> Self {
+    /// With the proximal weight `mu`, which need not be the configuration's.
+    pub(super) fn new(
+        config: &TrainConfig,
+        mu: f64,
+        start: &[Tensor<B, 1>],
+        linear: Option<Vec<Tensor<B, 1>>>,
+    ) -> Self {
         let rule = match &config.optimizer {
             Optimizer::Sgd { momentum, weight_decay } => {
                 let momentum = MomentumConfig { momentum: *momentum, dampening: 0.0, nesterov: false };
@@ -49,15 +57,17 @@ impl<B: Backend> Stepper<B> {
                 Rule::Adam(adam.build(), start.iter().map(|_| None).collect())
             }
         };
-        let mu = config.proximal_mu;
         let proximal = (mu > 0.0).then(|| Proximal { mu, start: start.to_vec() });
-        Self { learning_rate: config.learning_rate, rule, proximal }
+        Self { learning_rate: config.learning_rate, rule, proximal, linear }
     }
 
     /// The tensor at `index` after a step along `gradient`.
     pub(super) fn step(&mut self, index: usize, tensor: Tensor<B, 1>, mut gradient: Tensor<B, 1>) -> Tensor<B, 1> {
         if let Some(Proximal { mu, start }) = &self.proximal {
             gradient = gradient + (tensor.clone() - start[index].clone()).mul_scalar(*mu);
+        }
+        if let Some(linear) = &self.linear {
+            gradient = gradient + linear[index].clone();
         }
         match &mut self.rule {
             Rule::Sgd(sgd, states) => advance(sgd, &mut states[index], self.learning_rate, tensor, gradient),

@@ -3,6 +3,7 @@ use std::thread;
 use super::*;
 use crate::config::Optimizer;
 
+mod additions;
 mod reference;
 
 use reference::Reference;
@@ -228,7 +229,10 @@ fn what_does_not_belong_together_is_refused() {
 fn a_gpu_that_is_not_there_is_an_error() {
     let gpu = Device::Cuda { index: 0 };
     let (data, start) = (data_set(4, 6, 3), regression().initial(3).unwrap());
-    let trained = train_on(gpu, &regression(), &start, &data, &TrainConfig::default(), 5, &mut go_on);
+    let (architecture, config) = (regression(), TrainConfig::default());
+    let additions = Additions::default();
+    let job = Job { architecture: &architecture, start: &start, data: &data, config: &config, additions, seed: 5 };
+    let trained = train_on(gpu, &job, &mut go_on);
     assert!(matches!(trained, Err(TrainError::Device { .. })), "{trained:?}");
     assert!(matches!(evaluate_on(gpu, &regression(), &start, &data), Err(TrainError::Device { .. })));
 }
