@@ -4,7 +4,7 @@
 //! Decentralized Data*, AISTATS 2017, Algorithm 1: `w_{t+1} = Σ_k (n_k / n) w_{t+1}^k` with `n = Σ_k n_k`. Updates here are
 //! differences from `w_t`, and the shares sum to 1, so `w_t + Σ_k (n_k / n) (w_{t+1}^k - w_t)` is the same model.
 
-use polder_policy_sdk::aggregation::{Aggregation, Plan, Question, Shape, Traits};
+use polder_policy_sdk::aggregation::{Aggregation, Plan, Question, Traits};
 use polder_policy_sdk::{Error, export_aggregation};
 use serde::Deserialize;
 
@@ -28,7 +28,7 @@ impl Aggregation for FedAvg {
     type Parameters = Parameters;
 
     fn describe(_: Parameters) -> Result<Traits, Error> {
-        Ok(Traits { shape: Shape::Sums })
+        Ok(Traits::sums())
     }
 
     fn weigh(question: Question, parameters: Parameters) -> Result<Plan, Error> {
@@ -38,7 +38,7 @@ impl Aggregation for FedAvg {
         }
         if !parameters.weighted {
             let reason = format!("the plain mean of {count} updates");
-            return Ok(Plan { weights: vec![(1.0 / count as f64) as f32; count], reason });
+            return Ok(Plan::new(vec![(1.0 / count as f64) as f32; count], reason));
         }
         let total: u128 = question.updates.iter().map(|update| u128::from(update.examples)).sum();
         if total == 0 {
@@ -47,10 +47,7 @@ impl Aggregation for FedAvg {
             )));
         }
         let weights = question.updates.iter().map(|update| (update.examples as f64 / total as f64) as f32).collect();
-        Ok(Plan {
-            weights,
-            reason: format!("the mean of {count} updates, weighted by their {total} training examples"),
-        })
+        Ok(Plan::new(weights, format!("the mean of {count} updates, weighted by their {total} training examples")))
     }
 }
 
@@ -62,9 +59,8 @@ mod tests {
     use polder_policy_sdk::aggregation::Update;
 
     fn weigh(examples: &[u64], weighted: bool) -> Result<Vec<f32>, Error> {
-        let updates = examples.iter().map(|&examples| Update { examples, loss: None, staleness: 0 }).collect();
-        let question = Question { round: 1, seed: 0, model_parameters: 10, updates };
-        FedAvg::weigh(question, Parameters { weighted }).map(|plan| plan.weights)
+        let updates = examples.iter().map(|&examples| Update::new(examples)).collect();
+        FedAvg::weigh(Question::new(updates), Parameters { weighted }).map(|plan| plan.weights)
     }
 
     #[test]

@@ -8,6 +8,7 @@ fn worker(name: &str, slots: u32, slots_free: u32, cpu: f64, rounds: u64) -> Wor
         slots,
         slots_free,
         rounds_assigned: rounds,
+        latency_ms: None,
         load: Load { cpu_utilization: cpu, memory_free_bytes: 1 << 30, gpus: Vec::new() },
     }
 }

@@ -5,7 +5,7 @@
 //! function) and wrapped into a component:
 //!
 //! ```
-//! use polder_policy_sdk::aggregation::{Aggregation, Plan, Question, Shape, Traits};
+//! use polder_policy_sdk::aggregation::{Aggregation, Plan, Question, Traits};
 //! use polder_policy_sdk::{Error, export_aggregation};
 //!
 //! /// Every update counts the same.
@@ -19,12 +19,12 @@
 //!     type Parameters = Parameters;
 //!
 //!     fn describe(_: Parameters) -> Result<Traits, Error> {
-//!         Ok(Traits { shape: Shape::Sums })
+//!         Ok(Traits::sums())
 //!     }
 //!
 //!     fn weigh(question: Question, _: Parameters) -> Result<Plan, Error> {
 //!         let count = question.updates.len();
-//!         Ok(Plan { weights: vec![1.0 / count as f32; count], reason: format!("the mean of {count} updates") })
+//!         Ok(Plan::new(vec![1.0 / count as f32; count], format!("the mean of {count} updates")))
 //!     }
 //! }
 //!
@@ -38,10 +38,11 @@ pub mod aggregation;
 mod alloc;
 mod parameters;
 pub mod placement;
+pub mod release;
 
 pub use bindings::placement::polder::policy::types::Error;
 
-/// Generated from `plugins/wit`; the modules [`placement`] and [`aggregation`] re-export what an author needs.
+/// Generated from `plugins/wit`; the modules [`placement`], [`aggregation`] and [`release`] re-export what an author needs.
 #[doc(hidden)]
 #[allow(unsafe_code, unused_qualifications, clippy::all, missing_docs)]
 pub mod bindings {
@@ -63,7 +64,19 @@ pub mod bindings {
             pub_export_macro: true,
             export_macro_name: "export_aggregation_bindings",
             default_bindings_module: "polder_policy_sdk::bindings::aggregation",
-            with: { "polder:policy/types@0.1.0": crate::bindings::placement::polder::policy::types },
+            with: { "polder:policy/types@0.2.0": crate::bindings::placement::polder::policy::types },
+            additional_derives: [PartialEq],
+        });
+    }
+
+    pub mod release {
+        wit_bindgen::generate!({
+            path: "../../wit",
+            world: "release",
+            pub_export_macro: true,
+            export_macro_name: "export_release_bindings",
+            default_bindings_module: "polder_policy_sdk::bindings::release",
+            with: { "polder:policy/types@0.2.0": crate::bindings::placement::polder::policy::types },
             additional_derives: [PartialEq],
         });
     }
@@ -74,5 +87,6 @@ pub mod bindings {
 pub mod export {
     pub use crate::bindings::aggregation::export_aggregation_bindings;
     pub use crate::bindings::placement::export_placement_bindings;
+    pub use crate::bindings::release::export_release_bindings;
     pub use crate::parameters::parse;
 }

@@ -13,6 +13,12 @@ pub trait Placement {
     /// that names the key and not a default that nobody asked for.
     type Parameters: DeserializeOwned;
 
+    /// Refuses parameters that are out of range. That they are of this type is checked before.
+    fn check(parameters: Self::Parameters) -> Result<(), Error> {
+        drop(parameters);
+        Ok(())
+    }
+
     /// Answers one question. Called on a fresh instance every time: what must last goes into [`Answer::state`].
     fn place(question: Question, parameters: Self::Parameters) -> Result<Answer, Error>;
 }
@@ -26,6 +32,10 @@ macro_rules! export_placement {
             struct Exported;
 
             impl $crate::bindings::placement::exports::polder::policy::placer::Guest for Exported {
+                fn check(parameters: ::std::string::String) -> ::core::result::Result<(), $crate::Error> {
+                    <$policy as $crate::placement::Placement>::check($crate::export::parse(&parameters)?)
+                }
+
                 fn place(
                     question: $crate::placement::Question,
                     parameters: ::std::string::String,
