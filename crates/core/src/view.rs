@@ -1,12 +1,16 @@
-//! What users are shown: `run list|show`, `round show`, `worker list`, each with its reasons. These are the JSON
+//! What users are shown: `run list|show`, `round show`, `worker list`, `policy list|show`, each with its reasons. These are the JSON
 //! documents that the operator API returns and `--json` prints; fields are only ever added.
+
+mod policies;
 
 use serde::{Deserialize, Serialize};
 
+pub use policies::{LimitView, PolicyDetails, PolicyView};
+
 use crate::digest::Digest;
 use crate::federation::Federation;
-use crate::id::{PolicyName, Region, RoundNumber, RunId, WorkerName};
-use crate::policy::{PolicyKind, PolicyRef};
+use crate::id::{Region, RoundNumber, RunId, WorkerName};
+use crate::policy::PolicyRef;
 use crate::round::{Evaluation, ModelVersion, Outcome, Round, Seat, Task};
 use crate::run::Run;
 use crate::time::Timestamp;
@@ -98,15 +102,6 @@ pub struct WorkerView {
     pub rounds_assigned: u64,
     /// What the worker last reported of its machine; filled in by the coordinator.
     pub load: Option<crate::policy::WorkerLoad>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PolicyView {
-    pub name: PolicyName,
-    pub kind: PolicyKind,
-    pub digest: Digest,
-    pub bytes: u64,
-    pub is_builtin: bool,
 }
 
 /// A committed model of a run.
