@@ -1,18 +1,39 @@
-//! Compiling a stranger's component, on a thread of its own and under a deadline.
+//! Compiling a stranger's component, under a deadline, one at a time.
+//!
+//! wasmtime's compiler cannot be interrupted and allocates what it likes, so a service compiles in a child process: the own program,
+//! started again with the arguments that make it call [`compiler_main`], can be held to a limit of memory and killed at its deadline.
+//! What it writes is native code, which is trusted as far as the program itself is: it comes from a child of this process by a pipe,
+//! and from nowhere else. Tests and short-lived tools compile on a thread.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+mod child;
+mod thread;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::{NotAPolicy, PolicyError};
+use crate::{Limits, PolicyError};
 
-/// Compiles one component at a time. The compiler cannot be interrupted, so one that overruns keeps its turn until it ends; that
-/// bounds what uploads can cost to one overrunning compilation.
-#[derive(Default)]
+pub use child::compiler_main;
+
+/// Where components are compiled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CompileIn {
+    /// On a thread: one that overruns its time keeps its turn until it ends, and its memory is not bounded.
+    #[default]
+    Thread,
+    /// In a child process that ends in [`compiler_main`]: usually the own program with a subcommand of its own.
+    Process { program: PathBuf, arguments: Vec<OsString> },
+}
+
+/// Compiles one component at a time, which bounds what uploads can cost.
 pub(crate) struct Compiler {
     turn: Arc<Turn>,
+    place: CompileIn,
 }
 
 #[derive(Default)]
@@ -48,37 +69,29 @@ impl Drop for Taken {
 }
 
 impl Compiler {
+    pub(crate) fn new(place: CompileIn) -> Self {
+        Self { turn: Arc::default(), place }
+    }
+
     /// Compiles `bytes`.
     ///
     /// # Errors
-    /// [`NotAPolicy::Malformed`] if they do not validate, [`PolicyError::CompileTimedOut`] after `limit_ms`.
-    pub(crate) fn compile(&self, engine: &Engine, bytes: &[u8], limit_ms: u64) -> Result<Component, PolicyError> {
-        let timed_out = PolicyError::CompileTimedOut { limit_ms };
-        let limit = Duration::from_millis(limit_ms);
+    /// [`NotAPolicy::Malformed`](crate::NotAPolicy::Malformed) if they do not validate, [`PolicyError::CompileTimedOut`] and
+    /// [`PolicyError::CompileOutOfMemory`] beyond the limits.
+    pub(crate) fn compile(&self, engine: &Engine, bytes: &[u8], limits: &Limits) -> Result<Component, PolicyError> {
+        let limit = Duration::from_millis(limits.compile_ms_max);
         // a limit beyond what the clock can count is none
         let deadline =
             Instant::now().checked_add(limit).unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
         if !self.turn.take(deadline) {
-            return Err(timed_out);
+            return Err(PolicyError::CompileTimedOut { limit_ms: limits.compile_ms_max });
         }
         let taken = Taken(Arc::clone(&self.turn));
-        let (engine, bytes) = (engine.clone(), bytes.to_vec());
-        let (sender, receiver) = mpsc::sync_channel(1);
-        std::thread::Builder::new()
-            .name("policy-compiler".into())
-            .spawn(move || {
-                let component = Component::from_binary(&engine, &bytes);
-                drop(taken);
-                // nobody listens any more after the deadline
-                let _ = sender.send(component);
-            })
-            .map_err(|error| PolicyError::Host { reason: format!("no thread for the compiler: {error}") })?;
-        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Ok(component)) => Ok(component),
-            Ok(Err(error)) => Err(NotAPolicy::Malformed { reason: malformed(&error) }.into()),
-            Err(mpsc::RecvTimeoutError::Timeout) => Err(timed_out),
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                Err(PolicyError::Host { reason: "the compiler ended without a result".into() })
+        match &self.place {
+            CompileIn::Thread => thread::compile(taken, engine, bytes, deadline, limits),
+            CompileIn::Process { program, arguments } => {
+                let code = child::compile(program, arguments, bytes, deadline, limits)?;
+                child::load(engine, &code)
             }
         }
     }

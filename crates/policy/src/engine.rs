@@ -11,16 +11,44 @@ use crate::{Limits, PolicyError};
 /// How often the clock looks; a question overruns its time by at most about this much.
 const TICK_MS: u64 = 10;
 
-/// An engine for policies: the same question gives the same bytes on every machine, and nothing runs for ever.
-pub(crate) fn engine(limits: &Limits) -> Result<Engine, PolicyError> {
+/// How much address space a linear memory gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reservation {
+    /// All that 32 bits can address, and a guard: no access needs a check. Address space is free where nobody counts it.
+    Full,
+    /// What the memory holds: every access is checked, which costs up to a quarter of the time.
+    Small,
+}
+
+impl Reservation {
+    /// Small where the process may not have all the address space there is (`ulimit -v`).
+    pub(crate) fn of_this_machine() -> Self {
+        match rustix::process::getrlimit(rustix::process::Resource::As).current {
+            Some(_) => Self::Small,
+            None => Self::Full,
+        }
+    }
+}
+
+/// The settings that code depends on: the same question gives the same bytes on every machine, and nothing runs for ever.
+pub(crate) fn settings(reservation: Reservation) -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
-    config.max_wasm_stack(Limits::clamped(limits.stack_bytes_max));
     // Determinism. NaN bits and fused multiply-adds differ between CPU makers; threads are not compiled in at all.
     config.cranelift_nan_canonicalization(true);
     config.wasm_relaxed_simd(false);
     // Not used by any guest toolchain of ours: less to attack.
     config.wasm_memory64(false);
+    if reservation == Reservation::Small {
+        config.memory_reservation(0).memory_guard_size(0).memory_reservation_for_growth(1 << 20);
+    }
+    config
+}
+
+/// An engine for policies.
+pub(crate) fn engine(limits: &Limits) -> Result<Engine, PolicyError> {
+    let mut config = settings(Reservation::of_this_machine());
+    config.max_wasm_stack(Limits::clamped(limits.stack_bytes_max));
     Engine::new(&config).map_err(|error| PolicyError::Host { reason: format!("{error:#}") })
 }
 

@@ -16,7 +16,9 @@ pub enum PolicyError {
     #[error("the policy was not compiled within {limit_ms} ms; make it smaller, or raise compile_ms_max")]
     CompileTimedOut { limit_ms: u64 },
     /// The compiler wanted more memory than it may have.
-    #[error("the policy needs more than {limit_bytes} bytes of memory to compile; make it smaller, or raise compile_memory_bytes_max")]
+    #[error(
+        "the policy needs more than {limit_bytes} bytes of memory to compile; make it smaller, or raise compile_memory_bytes_max"
+    )]
     CompileOutOfMemory { limit_bytes: u64 },
     /// A placement policy was asked to weigh, or the like.
     #[error("this is a policy of the kind {is}, and a policy of the kind {asked} was asked for")]

@@ -14,7 +14,7 @@ use crate::bindings::aggregation::{Aggregation, AggregationPre};
 use crate::bindings::placement::{Placement, PlacementPre};
 use crate::bindings::release::{Release, ReleasePre};
 use crate::cache::Cache;
-use crate::compile::Compiler;
+use crate::compile::{CompileIn, Compiler};
 use crate::engine::{Clock, engine};
 use crate::meter::Meter;
 use crate::policy::{Guest, Inner, Policy};
@@ -56,12 +56,19 @@ impl PolicyHost {
         Ok(Self {
             clock: Clock::start(&engine)?,
             linker: Linker::new(&engine),
-            compiler: Compiler::default(),
+            compiler: Compiler::new(CompileIn::Thread),
             loaded: Mutex::default(),
             engine,
             limits,
             cache,
         })
+    }
+
+    /// The same host, which compiles there; [`CompileIn::Thread`] before.
+    #[must_use]
+    pub fn compiling_in(mut self, place: CompileIn) -> Self {
+        self.compiler = Compiler::new(place);
+        self
     }
 
     #[must_use]
@@ -88,7 +95,7 @@ impl PolicyHost {
         let is_new = cached.is_none();
         let component = match cached {
             Some(component) => component,
-            None => self.compiler.compile(&self.engine, bytes, self.limits.compile_ms_max)?,
+            None => self.compiler.compile(&self.engine, bytes, &self.limits)?,
         };
         let policy = self.admit(digest, size, &component)?;
         if let Some(cache) = self.cache.as_ref().filter(|_| is_new) {

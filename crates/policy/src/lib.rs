@@ -54,6 +54,7 @@ pub use ask::Usage;
 pub use budget::RoundBudget;
 pub use builtin::{Builtin, builtin_named, builtins};
 pub use chunks::{ChunkJob, Chunks, Span};
+pub use compile::{CompileIn, compiler_main};
 pub use contract::CONTRACT_VERSION;
 pub use error::{ImpossibleTraits, Nonsense, NotAPolicy, PolicyError};
 pub use host::PolicyHost;

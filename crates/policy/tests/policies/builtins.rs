@@ -1,7 +1,7 @@
 //! Our own policies, through the sandbox, against the native references.
 
 use polder_core::policy::{
-    AggregationQuestion, AggregationShape, Demand, GpuLoad, PlacementAnswer, PlacementQuestion, PolicyKind,
+    AggregationQuestion, AggregationTraits, Demand, GpuLoad, PlacementAnswer, PlacementQuestion, PolicyKind,
     UpdateSummary, WorkerLoad, WorkerSnapshot,
 };
 use polder_core::{Region, RunId};
@@ -21,12 +21,24 @@ fn ours(kind: PolicyKind) -> Policy {
 fn update() -> impl Strategy<Value = UpdateSummary> {
     let examples = prop_oneof![4 => 0..10_000u64, 1 => any::<u64>()];
     let loss = prop_oneof![any::<f64>().prop_map(Some), Just(None)];
-    (examples, loss, any::<u32>()).prop_map(|(examples, loss, staleness)| UpdateSummary { examples, loss, staleness })
+    (examples, loss, any::<u32>()).prop_map(|(examples, loss, staleness)| UpdateSummary {
+        examples,
+        loss,
+        staleness,
+        ..UpdateSummary::default()
+    })
 }
 
 fn aggregation_question() -> impl Strategy<Value = AggregationQuestion> {
-    (any::<u32>(), any::<u64>(), any::<u64>(), prop::collection::vec(update(), 1..60))
-        .prop_map(|(round, seed, parameters, updates)| AggregationQuestion { round, seed, parameters, updates })
+    (any::<u32>(), any::<u64>(), any::<u64>(), prop::collection::vec(update(), 1..60)).prop_map(
+        |(round, seed, parameters, updates)| AggregationQuestion {
+            round,
+            seed,
+            parameters,
+            updates,
+            ..AggregationQuestion::default()
+        },
+    )
 }
 
 fn gpu(index: u32) -> impl Strategy<Value = GpuLoad> {
@@ -48,6 +60,7 @@ fn worker(index: usize) -> impl Strategy<Value = WorkerSnapshot> {
         slots,
         slots_free: free.min(slots),
         rounds_assigned: rounds,
+        latency_ms: None,
         load: WorkerLoad { cpu_utilization: f64::from(cpu) / 3.0, memory_free_bytes: 1 << 30, gpus },
     })
 }
@@ -126,8 +139,8 @@ fn reasons_carry_the_figures_they_rest_on() {
 
 #[test]
 fn fedavg_needs_sums_only() {
-    let shape = HOST.describe(&ours(PolicyKind::Aggregation), "{}").unwrap();
-    assert_eq!(shape, AggregationShape::Sums);
+    let traits = HOST.describe(&ours(PolicyKind::Aggregation), "{}").unwrap();
+    assert_eq!(traits, AggregationTraits::default());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What is a policy, and what is not.
 
 use polder_core::policy::PolicyKind;
-use polder_policy::{Limits, NotAPolicy, PolicyError, PolicyHost, builtins};
+use polder_policy::{ChunkJob, Limits, NotAPolicy, PolicyError, PolicyHost, builtins};
 
-use crate::guest::{CONTRACT, PLACE, component, placement, placement_in, weights};
+use crate::guest::{Aggregator, CHECK, CONTRACT, PLACE, component, placement, placement_in, weights};
 use crate::questions::{self, host};
 
 /// Loads, and expects a refusal with these words in its message.
@@ -79,7 +79,7 @@ fn imports_of_functions_are_refused_by_name() {
     );
     let module = format!(
         r#"(module (import "wasi:clocks/monotonic-clock@0.2.0" "now" (func $now (result i64)))
-            {IDLE} {PLACE} (drop (call $now)) (i32.const 1024)))"#
+            {IDLE} {CHECK} {PLACE} (drop (call $now)) (i32.const 1024)))"#
     );
     let guest = component(&wasi, "nosy", &module);
     refuse(
@@ -90,7 +90,7 @@ fn imports_of_functions_are_refused_by_name() {
     let log = with_import("", "import log: func(text: string);");
     let module = format!(
         r#"(module (import "$root" "log" (func $log (param i32 i32)))
-            {IDLE} {PLACE} (call $log (i32.const 0) (i32.const 0)) (i32.const 1024)))"#
+            {IDLE} {CHECK} {PLACE} (call $log (i32.const 0) (i32.const 0)) (i32.const 1024)))"#
     );
     refuse(&component(&log, "nosy", &module), "it imports the function log, and");
 }
@@ -117,40 +117,65 @@ fn imports_of_types_are_fine() {
 fn another_world() {
     refuse(
         &wat::parse_str("(component)").unwrap(),
-        "exports neither polder:policy/placer@0.1.0 nor polder:policy/aggregator@0.1.0, but nothing",
+        "of polder:policy@0.2.0 it exports neither placer nor aggregator nor releaser, but nothing",
     );
     let wit =
         format!("{CONTRACT}\ninterface weather {{ rains: func() -> bool; }} world forecast {{ export weather; }}");
-    let module = r#"(module (func (export "polder:policy/weather@0.1.0#rains") (result i32) (i32.const 1)))"#;
-    refuse(&component(&wit, "forecast", module), "but polder:policy/weather@0.1.0");
+    let module = r#"(module (func (export "polder:policy/weather@0.2.0#rains") (result i32) (i32.const 1)))"#;
+    refuse(&component(&wit, "forecast", module), "but polder:policy/weather@0.2.0");
 }
 
 #[test]
 fn two_worlds_at_once() {
-    let wit = format!("{CONTRACT}\nworld both {{ export placer; export aggregator; }}");
+    let wit = format!("{CONTRACT}\nworld both {{ export placer; export releaser; }}");
     let module = format!(
-        r#"(module {IDLE} {PLACE} (i32.const 1024))
-            (func (export "polder:policy/aggregator@0.1.0#describe") (param i32 i32) (result i32) (i32.const 1024))
-            (func (export "polder:policy/aggregator@0.1.0#weigh") (param i32 i64 i64 i32 i32 i32 i32) (result i32) (i32.const 1024)))"#
+        r#"(module {IDLE} {CHECK} {PLACE} (i32.const 1024))
+            (func (export "polder:policy/releaser@0.2.0#check") (param i32 i32) (result i32) (i32.const 1024))
+            (func (export "polder:policy/releaser@0.2.0#review") (param i32) (result i32) (i32.const 1024)))"#
     );
-    refuse(&component(&wit, "both", &module), "exports both a placer and an aggregator");
+    refuse(&component(&wit, "both", &module), "not one policy but two: it exports a placement and a release world");
 }
 
 #[test]
 fn another_version_is_named_beside_ours() {
-    for version in ["0.2.0", "0.1.1", "1.0.0"] {
-        let wit = CONTRACT.replace("policy@0.1.0", &format!("policy@{version}"));
-        let module = format!("(module {IDLE} {PLACE} (i32.const 1024)))").replace("@0.1.0", &format!("@{version}"));
+    for version in ["0.1.0", "0.2.1", "1.0.0"] {
+        let wit = CONTRACT.replace("policy@0.2.0", &format!("policy@{version}"));
+        let module =
+            format!("(module {IDLE} {CHECK} {PLACE} (i32.const 1024)))").replace("@0.2.0", &format!("@{version}"));
         let guest = component(&wit, "placement", &module);
-        refuse(&guest, &format!("made for polder:policy@{version}, and this host takes polder:policy@0.1.0"));
+        refuse(&guest, &format!("made for polder:policy@{version}, and this host takes polder:policy@0.2.0"));
     }
+}
+
+#[test]
+fn a_policy_of_the_contract_before_is_told_both_versions() {
+    let before = include_bytes!("../fixtures/fedavg-0.1.0.wasm");
+    refuse(
+        before,
+        "the policy is made for polder:policy@0.1.0, and this host takes polder:policy@0.2.0; build it against that version",
+    );
 }
 
 #[test]
 fn our_version_with_other_types() {
     let wit = CONTRACT.replace("seats-min: u32,", "");
-    let guest = component(&wit, "placement", &format!("(module {IDLE} {PLACE} (i32.const 1024)))"));
-    refuse(&guest, "made for polder:policy@0.1.0, but its functions have other types");
+    let guest = component(&wit, "placement", &format!("(module {IDLE} {CHECK} {PLACE} (i32.const 1024)))"));
+    refuse(&guest, "made for polder:policy@0.2.0, but its functions have other types");
+}
+
+#[test]
+fn an_aggregator_without_a_step() {
+    let wit = CONTRACT.replace("  step: func(chunk", "  leap: func(chunk");
+    let module = Aggregator::default().module().replace("#step", "#leap");
+    refuse(&component(&wit, "aggregation", &module), "but its functions have other types");
+}
+
+#[test]
+fn precompiled_code_is_refused() {
+    // what wasmtime compiles to: an ELF file
+    let mut code = b"\x7fELF\x02\x01\x01".to_vec();
+    code.resize(4096, 0);
+    refuse(&code, "these bytes are no WebAssembly");
 }
 
 #[test]
@@ -198,6 +223,9 @@ fn the_kind_asked_must_be_the_kind_it_is() {
     );
     assert!(matches!(host.describe(&placement, "{}"), Err(PolicyError::WrongKind { .. })));
     assert!(matches!(host.place(&aggregation, "{}", &questions::placement(1)), Err(PolicyError::WrongKind { .. })));
+    assert!(matches!(host.review(&placement, "{}", &questions::release()), Err(PolicyError::WrongKind { .. })));
+    let job = ChunkJob::default();
+    assert!(matches!(host.chunks(&placement, &job), Err(PolicyError::WrongKind { .. })));
 }
 
 #[test]

@@ -100,8 +100,8 @@ fn lies_about_lengths_and_places_are_seen_through() {
 
 #[test]
 fn text_must_be_utf8() {
-    let body = r#"(i32.store8 (i32.const 4096) (i32.const 255)) (i32.store (i32.const 2060) (i32.const 4096))
-        (i32.store (i32.const 2064) (i32.const 1)) (i32.const 2048)"#;
+    let body = r#"(i32.store8 (i32.const 4096) (i32.const 255)) (i32.store (i32.const 2092) (i32.const 4096))
+        (i32.store (i32.const 2096) (i32.const 1)) (i32.const 2048)"#;
     let plan = aggregation(body, "");
     refuse(&host(), &plan, "invalid utf-8");
 }

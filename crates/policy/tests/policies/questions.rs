@@ -1,7 +1,8 @@
 //! Questions to ask.
 
 use polder_core::policy::{
-    AggregationQuestion, Demand, GpuLoad, PlacementQuestion, UpdateSummary, WorkerLoad, WorkerSnapshot,
+    AggregationQuestion, Demand, GpuLoad, PlacementQuestion, PolicyKind, ReleaseContext, ReleaseQuestion, TensorShape,
+    UpdateNumbers, UpdateSummary, WorkerLoad, WorkerSnapshot,
 };
 use polder_core::{Region, RunId, WorkerName};
 use polder_policy::{Limits, Policy, PolicyError, PolicyHost};
@@ -17,6 +18,7 @@ pub(crate) fn worker(index: usize) -> WorkerSnapshot {
         slots: 2,
         slots_free: 2,
         rounds_assigned: 0,
+        latency_ms: None,
         load: WorkerLoad { cpu_utilization: 0.5, memory_free_bytes: 1 << 30, gpus: Vec::new() },
     }
 }
@@ -46,8 +48,34 @@ pub(crate) fn placement(workers: usize) -> PlacementQuestion {
 
 /// A round with one update of each of these example counts.
 pub(crate) fn aggregation(examples: &[u64]) -> AggregationQuestion {
-    let updates = examples.iter().map(|&examples| UpdateSummary { examples, loss: Some(0.5), staleness: 0 });
-    AggregationQuestion { round: 3, seed: 7, parameters: 1000, updates: updates.collect() }
+    let updates =
+        examples.iter().map(|&examples| UpdateSummary { examples, loss: Some(0.5), ..UpdateSummary::default() });
+    AggregationQuestion {
+        round: 3,
+        seed: 7,
+        parameters: 1000,
+        tensors: vec![TensorShape { name: "weight".into(), shape: vec![10, 100] }],
+        population: 12,
+        updates: updates.collect(),
+        ..AggregationQuestion::default()
+    }
+}
+
+/// An update of norm 2 that wants to leave.
+pub(crate) fn release() -> ReleaseQuestion {
+    ReleaseQuestion {
+        seed: 7,
+        update: UpdateNumbers { parameters: 1000, examples: 10, norm: 2.0, max_norm: 0.5, ..UpdateNumbers::default() },
+        context: ReleaseContext {
+            run: "digits".into(),
+            round: 3,
+            region: "eu-west".into(),
+            aggregation: "fedavg@0.2.0".into(),
+            cohort: 3,
+            quorum: 2,
+        },
+        ..ReleaseQuestion::default()
+    }
 }
 
 /// A host that waits long enough for any machine.
@@ -63,7 +91,7 @@ pub(crate) fn impatient() -> PolicyHost {
 /// Loads a guest and asks it the question of its kind with three workers or updates. The host must serve our own policies afterwards.
 pub(crate) fn ask(host: &PolicyHost, guest: &[u8]) -> Result<(), PolicyError> {
     let outcome = host.load(guest).and_then(|policy| ask_loaded(host, &policy));
-    for kind in [polder_core::policy::PolicyKind::Placement, polder_core::policy::PolicyKind::Aggregation] {
+    for kind in [PolicyKind::Placement, PolicyKind::Aggregation] {
         let ours = host.builtin(kind).unwrap();
         ask_loaded(host, &ours).unwrap_or_else(|error| panic!("the host no longer serves {kind}: {error}"));
     }
@@ -72,8 +100,9 @@ pub(crate) fn ask(host: &PolicyHost, guest: &[u8]) -> Result<(), PolicyError> {
 
 fn ask_loaded(host: &PolicyHost, policy: &Policy) -> Result<(), PolicyError> {
     match policy.kind() {
-        polder_core::policy::PolicyKind::Placement => host.place(policy, "{}", &placement(3)).map(drop),
-        polder_core::policy::PolicyKind::Aggregation => host.weigh(policy, "{}", &aggregation(&[1, 2, 3])).map(drop),
+        PolicyKind::Placement => host.place(policy, "{}", &placement(3)).map(drop),
+        PolicyKind::Aggregation => host.weigh(policy, "{}", &aggregation(&[1, 2, 3])).map(drop),
+        PolicyKind::Release => host.review(policy, "{}", &release()).map(drop),
     }
 }
 
