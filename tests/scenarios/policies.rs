@@ -17,7 +17,7 @@ async fn push(coordinator: &Coordinator, name: &str, component: Vec<u8>) -> Resu
     let requests = messages.map(|message| PushPolicyRequest { message: Some(message) });
     let answer = coordinator.operator().await.push_policy(tokio_stream::iter(requests)).await?.into_inner();
     let view: polder_core::view::PolicyView = serde_json::from_str(&answer.policy_json).unwrap();
-    Ok(PolicyRef { name: PolicyName::new(name).unwrap(), digest: view.digest, parameters: "{}".into() })
+    Ok(PolicyRef::new(PolicyName::new(name).unwrap(), view.digest))
 }
 
 /// Runs one round of one worker under the spec that `choose` makes, and gives the run and the round's reasons.

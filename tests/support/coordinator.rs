@@ -80,7 +80,7 @@ impl Coordinator {
         let policy = |kind, name: &str| {
             let builtin = polder_policy::builtins().iter().find(|builtin| builtin.name == name).unwrap();
             assert_eq!(builtin.kind, kind);
-            PolicyRef { name: PolicyName::new(name).unwrap(), digest: builtin.digest(), parameters: "{}".into() }
+            PolicyRef::new(PolicyName::new(name).unwrap(), builtin.digest())
         };
         RunSpec {
             name: "test".into(),
