@@ -1,0 +1,2 @@
+;; component: is one, and has nothing to say.
+(component)

@@ -1,0 +1,1 @@
+;; placement + aggregation: would choose the workers and weigh their updates.

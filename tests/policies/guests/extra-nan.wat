@@ -1,0 +1,10 @@
+;; aggregation: a further sum with a weight that is no number.
+(func $describe (type $describe) (call $traits (i32.const 0) (i32.const 1) (i32.const 0)))
+(func $weigh (type $weigh)
+  (drop (call $honest_weigh (local.get 7)))
+  (f32.store (i32.const 12288) (f32.const nan))
+  (i32.store (i32.const 8192) (i32.const 12288))
+  (i32.store (i32.const 8196) (local.get 7))
+  (i32.store (i32.const 2060) (i32.const 8192))
+  (i32.store (i32.const 2064) (i32.const 1))
+  (i32.const 2048))

@@ -1,0 +1,1 @@
+;; aggregation: does what the frame does, and nothing to anybody.

@@ -1,0 +1,1 @@
+;; placement: does what the frame does, and nothing to anybody.

@@ -1,0 +1,1 @@
+;; release: does what the frame does, and nothing to anybody.

@@ -1,0 +1,2 @@
+;; component: wants code that it did not bring.
+(component (import "code" (core module)))

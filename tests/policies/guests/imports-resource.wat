@@ -1,0 +1,2 @@
+;; component: wants a handle to something.
+(component (import "files" (type (sub resource))))

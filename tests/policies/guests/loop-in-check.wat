@@ -1,0 +1,2 @@
+;; placement: never says whether it takes its parameters.
+(func $check (type $check) (loop $l (br $l)) (unreachable))

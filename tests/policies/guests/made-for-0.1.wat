@@ -1,0 +1,2 @@
+;; placement: was made for an older contract.
+;; contract: 0.1.0

@@ -1,0 +1,2 @@
+;; release: was made for a contract yet to come.
+;; contract: 9.0.0

@@ -1,0 +1,2 @@
+;; placement: six memories, each of them small enough, together not.
+(memory 400) (memory 400) (memory 400) (memory 400) (memory 400) (memory 400)

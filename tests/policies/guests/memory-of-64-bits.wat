@@ -1,0 +1,2 @@
+;; component: wants more memory than 32 bits can address.
+(component (core module (memory i64 1)))

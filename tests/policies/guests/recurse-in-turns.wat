@@ -1,0 +1,13 @@
+;; aggregation: two functions call each other through a table, so that no compiler makes a loop of it.
+(table $t 2 funcref)
+(elem (i32.const 0) $even $odd)
+(type $deep (func (param i64 i64 i64 i64) (result i64)))
+(func $even (type $deep)
+  (i64.add (local.get 0)
+    (call_indirect $t (type $deep) (local.get 1) (local.get 2) (local.get 3) (local.get 0) (i32.const 1))))
+(func $odd (type $deep)
+  (i64.xor (local.get 0)
+    (call_indirect $t (type $deep) (local.get 1) (local.get 2) (local.get 3) (local.get 0) (i32.const 0))))
+(func $weigh (type $weigh)
+  (drop (call $even (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)))
+  (call $honest_weigh (local.get 7)))

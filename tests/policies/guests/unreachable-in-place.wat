@@ -1,0 +1,2 @@
+;; placement: fails at once.
+(func $place (type $place) (unreachable))

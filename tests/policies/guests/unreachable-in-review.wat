@@ -1,0 +1,2 @@
+;; release: fails at once.
+(func $review (type $review) (unreachable))

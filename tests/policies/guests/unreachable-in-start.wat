@@ -1,0 +1,3 @@
+;; aggregation: fails before it can be asked anything.
+(func $fail (unreachable))
+(start $fail)

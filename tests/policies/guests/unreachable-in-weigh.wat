@@ -1,0 +1,2 @@
+;; aggregation: fails at once.
+(func $weigh (type $weigh) (unreachable))
