@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polder_core::Timestamp;
-use polder_security::{CertificateAuthority, Credentials, Endpoint, Identity, OperatorName};
+use polder_policy::{CompileIn, Limits};
+use polder_security::{CertificateAuthority, Credentials, Endpoint, Identity, OperatorName, PublicKey};
 
 use crate::CoordinatorError;
 
@@ -25,6 +26,12 @@ pub struct Config {
     /// What workers and operators dial, as `host:port`; the listening address where it is not given.
     pub advertise: Option<String>,
     pub times: Times,
+    /// What a policy may use.
+    pub limits: Limits,
+    /// Where policies are compiled; a service does it in a child process.
+    pub compile_in: CompileIn,
+    /// Policies are taken only if one of these signed them; none takes all.
+    pub required_signers: Vec<PublicKey>,
 }
 
 /// How quickly absence is noticed.
@@ -58,7 +65,15 @@ impl Default for Times {
 impl Config {
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
-        Self { dir: dir.into(), listen, advertise: None, times: Times::default() }
+        Self {
+            dir: dir.into(),
+            listen,
+            advertise: None,
+            times: Times::default(),
+            limits: Limits::default(),
+            compile_in: CompileIn::default(),
+            required_signers: Vec::new(),
+        }
     }
 
     /// What goes into join tokens.

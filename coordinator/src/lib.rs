@@ -27,7 +27,7 @@ pub mod store;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use polder_policy::{Limits, PolicyHost};
+use polder_policy::PolicyHost;
 use polder_security::CertificateAuthority;
 use tokio_util::sync::CancellationToken;
 
@@ -91,8 +91,9 @@ impl Coordinator {
         let authority = Arc::new(CertificateAuthority::create_or_open(&config.dir.join("ca"), config::wall_clock())?);
         config.write_operator_profile(&authority, &endpoint)?;
 
-        let host = PolicyHost::new(Limits::default(), Some(config.dir.join("policy-cache")))?;
-        let policies = Policies::new(Arc::new(host), store.clone());
+        let host = PolicyHost::new(config.limits.clone(), Some(config.dir.join("policy-cache")))?;
+        let host = Arc::new(host.compiling_in(config.compile_in.clone()));
+        let policies = Policies::new(host, store.clone(), config.required_signers.clone().into());
         let sessions = Sessions::default();
         let layouts = layouts::Layouts::new(store.blobs().clone());
 

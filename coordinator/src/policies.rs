@@ -1,11 +1,16 @@
 //! Which component answers which question: the run's own by digest, or the built-in of its kind.
 
+pub(crate) mod trial;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polder_core::Digest;
-use polder_core::policy::{PlacementAnswer, PlacementQuestion, PolicyChoice, PolicyKind};
+use polder_core::policy::{
+    AggregationTraits, PlacementAnswer, PlacementQuestion, PolicyChoice, PolicyKind, PolicyRef, PolicySignature,
+};
+use polder_core::{Digest, PolicyName};
 use polder_policy::{Policy, PolicyError, PolicyHost, builtins};
+use polder_security::PublicKey;
 
 use crate::driver::blocking;
 use crate::store::{Store, StoreError};
@@ -21,6 +26,15 @@ pub(crate) enum UnusablePolicy {
     Kind { digest: Digest, found: PolicyKind, wanted: PolicyKind },
 }
 
+/// Why a policy that was pushed is not to be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Untrusted {
+    #[error("policy `{name}` is not signed, and this coordinator takes only what {trusted} signed")]
+    Unsigned { name: PolicyName, trusted: String },
+    #[error("policy `{name}` is signed by {signer}, and this coordinator takes only what {trusted} signed")]
+    Signer { name: PolicyName, signer: String, trusted: String },
+}
+
 /// Policies at hand; what a round needs is there from the round before.
 const AT_HAND_MAX: usize = 64;
 
@@ -28,17 +42,33 @@ const AT_HAND_MAX: usize = 64;
 pub(crate) struct Policies {
     host: Arc<PolicyHost>,
     store: Arc<Store>,
+    /// Whose signatures count; none, and nobody's is needed.
+    signers: Arc<[PublicKey]>,
     /// Loaded before, by digest: hashing a component for every question would cost more than the answer.
     at_hand: Arc<Mutex<BTreeMap<Digest, Policy>>>,
 }
 
 impl Policies {
-    pub(crate) fn new(host: Arc<PolicyHost>, store: Arc<Store>) -> Self {
-        Self { host, store, at_hand: Arc::default() }
+    pub(crate) fn new(host: Arc<PolicyHost>, store: Arc<Store>, signers: Arc<[PublicKey]>) -> Self {
+        Self { host, store, signers, at_hand: Arc::default() }
     }
 
-    pub(crate) fn host(&self) -> &PolicyHost {
+    pub(crate) fn host(&self) -> &Arc<PolicyHost> {
         &self.host
+    }
+
+    /// Whether a policy that was pushed with `signature`, which was verified, may be used here.
+    pub(crate) fn check_signer(&self, name: &PolicyName, signature: Option<&PolicySignature>) -> Result<(), Untrusted> {
+        if self.signers.is_empty() {
+            return Ok(());
+        }
+        let trusted: Vec<String> = self.signers.iter().map(ToString::to_string).collect();
+        let (name, trusted) = (name.clone(), trusted.join(" or "));
+        let Some(PolicySignature { signer, .. }) = signature else { return Err(Untrusted::Unsigned { name, trusted }) };
+        match signer.parse::<PublicKey>() {
+            Ok(key) if self.signers.contains(&key) => Ok(()),
+            _ => Err(Untrusted::Signer { name, signer: signer.clone(), trusted }),
+        }
     }
 
     /// The component behind `choice`, compiled, with the parameters it is to be given.
@@ -55,11 +85,7 @@ impl Policies {
             }
             PolicyChoice::Pinned(pinned) => (pinned.digest, pinned.parameters.clone()),
         };
-        let at_hand = self.at_hand().get(&pinned).cloned();
-        let policy = match at_hand {
-            Some(policy) => policy,
-            None => self.load(pinned).await?,
-        };
+        let policy = self.load(pinned).await?;
         if policy.kind() == kind {
             Ok((policy, parameters))
         } else {
@@ -67,7 +93,12 @@ impl Policies {
         }
     }
 
-    async fn load(&self, digest: Digest) -> Result<Policy, UnusablePolicy> {
+    /// The component with this digest, compiled.
+    pub(crate) async fn load(&self, digest: Digest) -> Result<Policy, UnusablePolicy> {
+        let at_hand = self.at_hand().get(&digest).cloned();
+        if let Some(policy) = at_hand {
+            return Ok(policy);
+        }
         let host = self.host.clone();
         let policy = match builtins().iter().find(|builtin| builtin.digest() == digest) {
             Some(builtin) => blocking(move || host.load(builtin.bytes)).await?,
@@ -102,13 +133,17 @@ impl Policies {
     }
 
     /// Whether a policy can be loaded, is of `kind`, and takes these parameters; asked before a run is accepted.
-    pub(crate) async fn check(
-        &self,
-        policy: &polder_core::policy::PolicyRef,
-        kind: PolicyKind,
-    ) -> Result<(), UnusablePolicy> {
+    pub(crate) async fn check(&self, policy: &PolicyRef, kind: PolicyKind) -> Result<(), UnusablePolicy> {
         let (policy, parameters) = self.resolve(&PolicyChoice::Pinned(policy.clone()), kind).await?;
         let host = self.host.clone();
         Ok(blocking(move || host.check_parameters(&policy, &parameters)).await?)
+    }
+
+    /// The same for an aggregation policy, with what it says of itself.
+    pub(crate) async fn describe(&self, policy: &PolicyRef) -> Result<AggregationTraits, UnusablePolicy> {
+        let choice = PolicyChoice::Pinned(policy.clone());
+        let (policy, parameters) = self.resolve(&choice, PolicyKind::Aggregation).await?;
+        let host = self.host.clone();
+        Ok(blocking(move || host.describe(&policy, &parameters)).await?)
     }
 }

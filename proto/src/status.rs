@@ -10,9 +10,9 @@ const REFUSAL: &str = "polder-refusal";
 #[must_use]
 pub fn refused(refusal: &Refusal) -> Status {
     let code = match refusal.code() {
-        "unknown_run" | "unknown_round" | "unknown_worker" => Code::NotFound,
-        "run_exists" | "token_exists" | "duplicate_update" => Code::AlreadyExists,
-        "bad_spec" | "bad_capacity" | "bad_report" | "wrong_task" => Code::InvalidArgument,
+        "unknown_run" | "unknown_round" | "unknown_worker" | "unknown_policy" => Code::NotFound,
+        "run_exists" | "token_exists" | "duplicate_update" | "policy_exists" | "policy_removed" => Code::AlreadyExists,
+        "bad_spec" | "bad_capacity" | "bad_report" | "wrong_task" | "unfit_policy" => Code::InvalidArgument,
         "enrolment_refused" | "not_in_cohort" => Code::PermissionDenied,
         _ => Code::FailedPrecondition,
     };

@@ -15,11 +15,13 @@ use polder_core::{Digest, Event, RunId, WorkerName};
 use polder_proto::convert::parsed;
 use polder_proto::v1::operator_service_server::OperatorService;
 use polder_proto::v1::{
-    CreateTokenRequest, CreateTokenResponse, DrainWorkerRequest, DrainWorkerResponse, GetRoundRequest,
-    GetRoundResponse, GetRunRequest, GetRunResponse, ListModelsRequest, ListModelsResponse, ListPoliciesRequest,
-    ListPoliciesResponse, ListRunsRequest, ListRunsResponse, ListWorkersRequest, ListWorkersResponse, PullModelRequest,
-    PullModelResponse, PushPolicyRequest, PushPolicyResponse, StopRunRequest, StopRunResponse, SubmitRunRequest,
-    SubmitRunResponse, UploadModelRequest, UploadModelResponse, WatchRunRequest, WatchRunResponse,
+    CreateTokenRequest, CreateTokenResponse, DrainWorkerRequest, DrainWorkerResponse, GetPolicyRequest,
+    GetPolicyResponse, GetRoundRequest, GetRoundResponse, GetRunRequest, GetRunResponse, ListModelsRequest,
+    ListModelsResponse, ListPoliciesRequest, ListPoliciesResponse, ListRunsRequest, ListRunsResponse,
+    ListWorkersRequest, ListWorkersResponse, PullModelRequest, PullModelResponse, PullPolicyRequest,
+    PullPolicyResponse, PushPolicyRequest, PushPolicyResponse, RemovePolicyRequest, RemovePolicyResponse,
+    SetPoliciesRequest, SetPoliciesResponse, StopRunRequest, StopRunResponse, SubmitRunRequest, SubmitRunResponse,
+    UploadModelRequest, UploadModelResponse, WatchRunRequest, WatchRunResponse,
 };
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +49,7 @@ fn documents(views: &[impl Serialize]) -> Result<Vec<String>, Status> {
 impl OperatorService for Operators {
     type WatchRunStream = Answers<WatchRunResponse>;
     type PullModelStream = Answers<PullModelResponse>;
+    type PullPolicyStream = Answers<PullPolicyResponse>;
 
     async fn submit_run(&self, request: Request<SubmitRunRequest>) -> Result<Response<SubmitRunResponse>, Status> {
         let run = runs::submit(&self.services, &request.into_inner().spec_json).await?;
@@ -131,6 +134,34 @@ impl OperatorService for Operators {
     ) -> Result<Response<PushPolicyResponse>, Status> {
         let view = policies::push(&self.services, request.into_inner()).await?;
         Ok(Response::new(PushPolicyResponse { policy_json: document(&view)? }))
+    }
+
+    async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
+        let details = policies::get(&self.services, request.into_inner()).await?;
+        Ok(Response::new(GetPolicyResponse { policy_json: document(&details)? }))
+    }
+
+    async fn pull_policy(
+        &self,
+        request: Request<PullPolicyRequest>,
+    ) -> Result<Response<Self::PullPolicyStream>, Status> {
+        let stream = policies::pull(&self.services, &request.into_inner().policy).await?;
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn remove_policy(
+        &self,
+        request: Request<RemovePolicyRequest>,
+    ) -> Result<Response<RemovePolicyResponse>, Status> {
+        let view = policies::remove(&self.services, &request.into_inner().policy).await?;
+        Ok(Response::new(RemovePolicyResponse { policy_json: document(&view)? }))
+    }
+
+    async fn set_policies(
+        &self,
+        request: Request<SetPoliciesRequest>,
+    ) -> Result<Response<SetPoliciesResponse>, Status> {
+        Ok(Response::new(policies::change::set(&self.services, request.into_inner()).await?))
     }
 
     async fn list_models(&self, request: Request<ListModelsRequest>) -> Result<Response<ListModelsResponse>, Status> {

@@ -48,6 +48,13 @@ pub(super) async fn download(
     Ok((total, chunks))
 }
 
+/// A file in memory, in chunks.
+pub(super) fn chunks(file: Bytes) -> impl Stream<Item = Bytes> + Send + 'static {
+    let count = file.len().div_ceil(CHUNK_BYTES);
+    let chunk = move |at: usize| file.slice(at * CHUNK_BYTES..file.len().min((at + 1) * CHUNK_BYTES));
+    futures_util::stream::iter((0..count).map(chunk))
+}
+
 /// The next message of an upload; an error if the peer stalls.
 pub(super) async fn next<T>(stream: &mut Streaming<T>) -> Result<Option<T>, Status> {
     match tokio::time::timeout(STALL, stream.message()).await {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use polder_core::effect::{AggregationTask, Assignment, Effect, Notice};
 use polder_core::id::QuestionId;
-use polder_core::policy::{AggregationQuestion, PlacementQuestion, PolicyChoice, PolicyKind, UpdateSummary};
-use polder_core::round::AggregateReceipt;
+use polder_core::policy::{AggregationQuestion, PlacementQuestion, PolicyChoice, PolicyKind, TensorShape};
+use polder_core::round::{AggregateReceipt, Kept};
 use polder_core::{AssignmentId, Event, Federation, RoundNumber, RunId};
 use polder_proto::{convert, v1};
+use polder_tensor::Layout;
 
-use crate::aggregation::{AggregationError, aggregate};
+use crate::aggregation::{AggregationError, Job, PolicyCall, aggregate, statistics};
 use crate::config::now;
 use crate::handle::CoordinatorHandle;
 use crate::layouts::{LayoutError, Layouts};
@@ -140,26 +141,39 @@ impl Performer {
         let layout = self.layouts.of(&task.model).await?;
         let performer = self.clone();
         blocking(move || {
+            let host = performer.policies.host();
             let updates = performer.spooled(&task)?;
-            let summaries = task.inputs.iter().map(|input| UpdateSummary {
-                examples: input.examples,
-                loss: input.loss,
-                staleness: 0,
-            });
+            let traits = host.describe(&policy, &parameters)?;
             let question = AggregationQuestion {
                 round: task.round,
                 seed: task.seed,
                 parameters: task.parameters,
-                updates: summaries.collect(),
+                tensors: tensors(&layout),
+                population: task.population,
+                updates: task.inputs.iter().map(|input| input.summary.clone()).collect(),
+                statistics: statistics(&layout, &updates, traits.statistics)?,
+                state: task.kept.state.clone(),
             };
-            let plan = performer.policies.host().weigh(&policy, &parameters, &question)?;
-            let stored = aggregate(performer.store.blobs(), &task.model, &layout, &updates, &plan.weights)?;
+            let plan = host.weigh(&policy, &parameters, &question)?;
+            let (round, seed) = (task.round, task.seed);
+            let stored = aggregate(&Job {
+                blobs: performer.store.blobs(),
+                base: task.model,
+                layout: &layout,
+                updates: &updates,
+                traits: &traits,
+                plan: &plan,
+                kept: &task.kept.tensors,
+                policy: PolicyCall { host, policy: &policy, parameters: &parameters, round, seed },
+            })?;
             Ok(AggregateReceipt {
                 model: stored.digest,
                 bytes: stored.bytes,
                 policy: policy.digest(),
                 weights: plan.weights,
                 reason: plan.reason,
+                notes: plan.notes,
+                kept: Kept { tensors: stored.state, state: plan.state },
             })
         })
         .await
@@ -183,6 +197,12 @@ impl Performer {
             }
         });
     }
+}
+
+/// The model's tensors, as policies are told of them.
+fn tensors(layout: &Layout) -> Vec<TensorShape> {
+    let shape = |sizes: &[usize]| sizes.iter().map(|size| *size as u64).collect();
+    layout.specs().iter().map(|spec| TensorShape { name: spec.name.clone(), shape: shape(&spec.shape) }).collect()
 }
 
 fn announce(notice: &Notice) {

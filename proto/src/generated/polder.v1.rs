@@ -1463,11 +1463,97 @@ pub struct PolicyHeader {
     pub name: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub bytes: u64,
+    /// The next whole number where it is left out.
+    #[prost(string, optional, tag = "3")]
+    pub version: ::core::option::Option<::prost::alloc::string::String>,
+    /// An Ed25519 signature over the digest, and whose it is; both or neither.
+    #[prost(string, tag = "4")]
+    pub signer: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub signature: ::prost::alloc::string::String,
+    /// Check and try it, but store nothing.
+    #[prost(bool, tag = "6")]
+    pub dry_run: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PushPolicyResponse {
+    /// polder_core::view::PolicyView.
     #[prost(string, tag = "1")]
     pub policy_json: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPolicyRequest {
+    /// `name`, which means the newest version, `name@version`, or a digest.
+    #[prost(string, tag = "1")]
+    pub policy: ::prost::alloc::string::String,
+    /// What an aggregation policy describes itself under, one JSON object; empty for `{}`.
+    #[prost(string, tag = "2")]
+    pub parameters: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPolicyResponse {
+    /// polder_core::view::PolicyDetails.
+    #[prost(string, tag = "1")]
+    pub policy_json: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PullPolicyRequest {
+    /// As in GetPolicyRequest.
+    #[prost(string, tag = "1")]
+    pub policy: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PullPolicyResponse {
+    /// polder_core::view::PolicyView, in the first message only.
+    #[prost(string, optional, tag = "1")]
+    pub policy_json: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemovePolicyRequest {
+    /// `name@version`.
+    #[prost(string, tag = "1")]
+    pub policy: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemovePolicyResponse {
+    /// polder_core::view::PolicyView, as it was.
+    #[prost(string, tag = "1")]
+    pub policy_json: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPoliciesRequest {
+    #[prost(string, tag = "1")]
+    pub run: ::prost::alloc::string::String,
+    /// What is left out stays as it is.
+    #[prost(message, optional, tag = "2")]
+    pub placement: ::core::option::Option<PolicyChange>,
+    #[prost(message, optional, tag = "3")]
+    pub aggregation: ::core::option::Option<PolicyChange>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyChange {
+    /// As in GetPolicyRequest; the policy in force where it is left out.
+    #[prost(string, optional, tag = "1")]
+    pub policy: ::core::option::Option<::prost::alloc::string::String>,
+    /// One JSON object. Left out: `{}` for another policy, what is in force for the same.
+    #[prost(string, optional, tag = "2")]
+    pub parameters: ::core::option::Option<::prost::alloc::string::String>,
+    /// "retry", "previous", "builtin" or "abandon"; what is in force where it is left out.
+    #[prost(string, optional, tag = "3")]
+    pub on_failure: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPoliciesResponse {
+    /// polder_core::policy::PolicyRef, both that will be in force.
+    #[prost(string, tag = "1")]
+    pub placement_json: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub aggregation_json: ::prost::alloc::string::String,
+    /// The first round that they decide.
+    #[prost(uint32, tag = "3")]
+    pub from_round: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListModelsRequest {
@@ -1876,6 +1962,106 @@ pub mod operator_service_client {
                 .insert(GrpcMethod::new("polder.v1.OperatorService", "PushPolicy"));
             self.inner.client_streaming(req, path, codec).await
         }
+        /// Everything there is to know of one policy.
+        pub async fn get_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/polder.v1.OperatorService/GetPolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("polder.v1.OperatorService", "GetPolicy"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The component's bytes; who pulls checks them against the digest.
+        pub async fn pull_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PullPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::PullPolicyResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/polder.v1.OperatorService/PullPolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("polder.v1.OperatorService", "PullPolicy"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Takes a name and version away; runs that pinned the component keep it.
+        pub async fn remove_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemovePolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemovePolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/polder.v1.OperatorService/RemovePolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("polder.v1.OperatorService", "RemovePolicy"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Other policies for a run, from its next round on.
+        pub async fn set_policies(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetPoliciesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPoliciesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/polder.v1.OperatorService/SetPolicies",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("polder.v1.OperatorService", "SetPolicies"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn list_models(
             &mut self,
             request: impl tonic::IntoRequest<super::ListModelsRequest>,
@@ -2056,6 +2242,41 @@ pub mod operator_service_server {
             request: tonic::Request<tonic::Streaming<super::PushPolicyRequest>>,
         ) -> std::result::Result<
             tonic::Response<super::PushPolicyResponse>,
+            tonic::Status,
+        >;
+        /// Everything there is to know of one policy.
+        async fn get_policy(
+            &self,
+            request: tonic::Request<super::GetPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPolicyResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the PullPolicy method.
+        type PullPolicyStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::PullPolicyResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The component's bytes; who pulls checks them against the digest.
+        async fn pull_policy(
+            &self,
+            request: tonic::Request<super::PullPolicyRequest>,
+        ) -> std::result::Result<tonic::Response<Self::PullPolicyStream>, tonic::Status>;
+        /// Takes a name and version away; runs that pinned the component keep it.
+        async fn remove_policy(
+            &self,
+            request: tonic::Request<super::RemovePolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemovePolicyResponse>,
+            tonic::Status,
+        >;
+        /// Other policies for a run, from its next round on.
+        async fn set_policies(
+            &self,
+            request: tonic::Request<super::SetPoliciesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPoliciesResponse>,
             tonic::Status,
         >;
         async fn list_models(
@@ -2616,6 +2837,187 @@ pub mod operator_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/polder.v1.OperatorService/GetPolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPolicySvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::GetPolicyRequest>
+                    for GetPolicySvc<T> {
+                        type Response = super::GetPolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::get_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPolicySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/polder.v1.OperatorService/PullPolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct PullPolicySvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::ServerStreamingService<super::PullPolicyRequest>
+                    for PullPolicySvc<T> {
+                        type Response = super::PullPolicyResponse;
+                        type ResponseStream = T::PullPolicyStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PullPolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::pull_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PullPolicySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/polder.v1.OperatorService/RemovePolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemovePolicySvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::RemovePolicyRequest>
+                    for RemovePolicySvc<T> {
+                        type Response = super::RemovePolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemovePolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::remove_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemovePolicySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/polder.v1.OperatorService/SetPolicies" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetPoliciesSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::SetPoliciesRequest>
+                    for SetPoliciesSvc<T> {
+                        type Response = super::SetPoliciesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetPoliciesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::set_policies(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetPoliciesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1,26 +1,30 @@
 //! Submitting a run: everything that can be checked is checked before it is accepted.
 
-use polder_core::policy::{PolicyKind, PolicyRef};
+use polder_core::policy::{AggregationTraits, PolicyKind, PolicyRef};
 use polder_core::spec::RunSpec;
 use polder_core::{Event, RunId};
 use polder_proto::unwelcome;
 use tonic::{Code, Status};
 
-use super::internal;
+use super::{internal, policies};
 use crate::api::Services;
 use crate::driver::chain;
 use crate::layouts::LayoutError;
+use crate::policies::UnusablePolicy;
 use crate::store::StoreError;
 
 pub(super) async fn submit(services: &Services, spec: &str) -> Result<RunId, Status> {
     let bad = |text: String| unwelcome(Code::InvalidArgument, "bad_spec", text);
-    let spec: RunSpec = serde_json::from_str(spec).map_err(|error| bad(format!("the run cannot be read: {error}")))?;
+    let mut spec: RunSpec =
+        serde_json::from_str(spec).map_err(|error| bad(format!("the run cannot be read: {error}")))?;
     spec.check().map_err(|error| bad(error.to_string()))?;
     check_model(services, &spec).await?;
+    spec.placement = policies::vouched(services, spec.placement).await?;
+    spec.aggregation = policies::vouched(services, spec.aggregation).await?;
     check_policy(services, &spec.placement, PolicyKind::Placement).await?;
-    check_policy(services, &spec.aggregation, PolicyKind::Aggregation).await?;
+    let traits = describe_policy(services, &spec.aggregation).await?;
     let run = RunId::new(format!("{}-{:06x}", spec.name, rand::random::<u32>() >> 8)).map_err(internal)?;
-    services.handle.apply(Event::RunSubmitted { run: run.clone(), spec: Box::new(spec) }).await?;
+    services.handle.apply(Event::RunSubmitted { run: run.clone(), spec: Box::new(spec), traits }).await?;
     Ok(run)
 }
 
@@ -44,9 +48,18 @@ async fn check_model(services: &Services, spec: &RunSpec) -> Result<(), Status> 
     }
 }
 
-async fn check_policy(services: &Services, policy: &PolicyRef, kind: PolicyKind) -> Result<(), Status> {
-    services.policies.check(policy, kind).await.map_err(|error| {
-        let text = format!("{kind} policy `{}` cannot be used: {}", policy.name, chain(&error));
-        unwelcome(Code::InvalidArgument, "bad_policy", text)
-    })
+/// Whether the policy can be loaded, is of `kind` and takes its parameters.
+pub(super) async fn check_policy(services: &Services, policy: &PolicyRef, kind: PolicyKind) -> Result<(), Status> {
+    services.policies.check(policy, kind).await.map_err(|error| cannot_be_used(policy, kind, &error))
+}
+
+/// The same for an aggregation policy, with what it says of itself.
+pub(super) async fn describe_policy(services: &Services, policy: &PolicyRef) -> Result<AggregationTraits, Status> {
+    let described = services.policies.describe(policy).await;
+    described.map_err(|error| cannot_be_used(policy, PolicyKind::Aggregation, &error))
+}
+
+fn cannot_be_used(policy: &PolicyRef, kind: PolicyKind, error: &UnusablePolicy) -> Status {
+    let text = format!("{kind} policy `{}` cannot be used: {}", policy.name, chain(error));
+    unwelcome(Code::InvalidArgument, "bad_policy", text)
 }

@@ -16,7 +16,6 @@ use tonic::{Code, Status, Streaming};
 
 use super::Answers;
 use crate::api::Services;
-use crate::config::now;
 use crate::driver::millis;
 use crate::handle::HandleError;
 
