@@ -1,12 +1,17 @@
-//! Weighted sums of updates, the same bits on every machine.
+//! Arithmetic over the updates of a round, the same bits on every machine.
 //!
 //! Each parameter's sum is taken over the updates in their order, one multiplication and one addition at a time and
-//! never fused, so neither the vector width nor where a block begins can change a bit. The arithmetic is written once;
-//! on x86 it is compiled a second time for AVX2 and chosen when run.
+//! never fused, so neither the vector width nor where a block begins can change a bit. Inner products are summed in
+//! float64 in a fixed pattern ([`products`]). The arithmetic is written once; on x86 it is compiled a second time for
+//! AVX2 and chosen when run.
 
-/// Parameters summed together: four AVX2 registers of accumulators, so that each row is read once and no partial sum
+pub mod products;
+
+pub use products::{PANEL, add_norms, add_products};
+
+/// Parameters summed together: eight AVX2 registers of accumulators, so that each row is read once and no partial sum
 /// goes to memory.
-const BLOCK: usize = 32;
+const BLOCK: usize = 64;
 
 /// `out[i] = base[i] + Σ_k weights[k] · rows[k][i]`, the sum taken first and from `k = 0` up.
 ///

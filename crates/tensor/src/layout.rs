@@ -195,6 +195,13 @@ impl Layout {
         Some((self.specs.get(place)?, parameter - self.starts[place]))
     }
 
+    /// The number of the tensor that holds `parameter`, and the parameters that belong to it; `None` beyond the last one.
+    #[must_use]
+    pub fn tensor_at(&self, parameter: usize) -> Option<(usize, Range<usize>)> {
+        let place = self.starts.partition_point(|start| *start <= parameter).checked_sub(1)?;
+        Some((place, self.starts[place]..*self.starts.get(place + 1)?))
+    }
+
     /// Names the place of a `parameter` that was found not to be finite.
     #[must_use]
     pub fn not_finite(&self, parameter: usize) -> NotFinite {

@@ -9,7 +9,7 @@
 //! | [`parameters`] | a layout and its values in memory |
 //! | [`check`] | a received update, checked while it streams in |
 //! | [`finite`] | where a value is no number |
-//! | [`kernels`] | weighted sums, the same bits on every machine |
+//! | [`kernels`] | weighted sums and inner products, the same bits on every machine |
 
 pub mod check;
 pub mod finite;

@@ -40,6 +40,9 @@ fn header_is_the_documented_one() {
     assert_eq!(layout.locate(4).map(|(spec, index)| (spec.name.as_str(), index)), Some(("b", 4)));
     assert_eq!(layout.locate(6).map(|(spec, index)| (spec.name.as_str(), index)), Some(("a", 0)));
     assert_eq!(layout.locate(7), None);
+    assert_eq!(layout.tensor_at(4), Some((0, 0..6)));
+    assert_eq!(layout.tensor_at(6), Some((1, 6..7)));
+    assert_eq!(layout.tensor_at(7), None);
 }
 
 #[test]
