@@ -36,11 +36,18 @@
 pub mod aggregation;
 #[cfg(any(target_arch = "wasm32", test))]
 mod alloc;
+pub mod columns;
+pub mod elementwise;
+mod figures;
+pub mod geometry;
 mod parameters;
 pub mod placement;
 pub mod release;
+pub mod weights;
 
 pub use bindings::placement::polder::policy::types::Error;
+pub use figures::figure;
+pub use parameters::require;
 
 /// Generated from `plugins/wit`; the modules [`placement`], [`aggregation`] and [`release`] re-export what an author needs.
 #[doc(hidden)]
