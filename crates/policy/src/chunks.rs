@@ -5,16 +5,15 @@
 
 use std::cell::Cell;
 
-use wasmtime::component::{Component, ComponentType, Func, Lift, Lower};
+use polder_core::policy::PolicyKind;
+use wasmtime::component::{ComponentType, Func, Lift, Lower};
 
 use crate::ask::{Budget, Question, refused};
-use crate::bindings::aggregation::AggregationPre;
 use crate::bindings::placement::polder::policy::types::Error as Answered;
-use crate::contract::CONTRACT_VERSION;
 use crate::floats::{Landed, Lent, land};
-use crate::meter::Meter;
-use crate::policy::AggregationGuest;
-use crate::{Nonsense, NotAPolicy, Policy, PolicyError, PolicyHost, RoundBudget};
+use crate::policy::Exports;
+use crate::questions::{Fresh, expect, lost};
+use crate::{Nonsense, Policy, PolicyError, PolicyHost, RoundBudget};
 
 /// What the chunks of one round have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,23 +67,12 @@ struct Stepped {
 type Combine<'a> = (Chunk<'a>, &'a [&'a [f32]], &'a [f32], &'a str);
 type Step<'a> = (Chunk<'a>, Lent<'a>, &'a [f32], &'a [&'a [f32]], &'a [Lent<'a>], &'a str);
 
-/// Finds the two functions in a component that exports the interface.
-pub(crate) fn find(component: &Component, pre: AggregationPre<Meter>) -> Result<AggregationGuest, NotAPolicy> {
-    let interface = format!("polder:policy/aggregator@{CONTRACT_VERSION}");
-    let interface = component.get_export_index(None, &interface);
-    let function = |name: &str| {
-        let found = component.get_export_index(interface.as_ref(), name);
-        found.ok_or_else(|| NotAPolicy::OtherTypes { reason: format!("there is no {name}") })
-    };
-    Ok(AggregationGuest { combine: function("combine")?, step: function("step")?, pre })
-}
-
 impl PolicyHost {
     /// A fresh instance for chunks of a round, with a time budget of its own.
     ///
     /// # Errors
     /// Those of a guest that fails while it starts; [`PolicyError::WrongKind`].
-    pub fn chunks<'a>(&'a self, policy: &Policy, job: &'a ChunkJob) -> Result<Chunks<'a>, PolicyError> {
+    pub fn chunks<'a>(&'a self, policy: &'a Policy, job: &'a ChunkJob) -> Result<Chunks<'a>, PolicyError> {
         self.chunks_within(policy, job, &self.round_budget())
     }
 
@@ -94,19 +82,15 @@ impl PolicyHost {
     /// As for [`chunks`](Self::chunks).
     pub fn chunks_within<'a>(
         &'a self,
-        policy: &Policy,
+        policy: &'a Policy,
         job: &'a ChunkJob,
         budget: &RoundBudget,
     ) -> Result<Chunks<'a>, PolicyError> {
-        let guest = self.aggregation(policy)?;
-        let mut question = self.question();
-        let made = guest.pre.instance_pre().instantiate(&mut question.store);
-        let instance = made.map_err(|error| question.instance_failed(&error))?;
-        let mut function = |index| {
-            let found = instance.get_func(&mut question.store, index);
-            found.ok_or_else(|| PolicyError::Host { reason: "an instance lacks what its component exports".into() })
-        };
-        let (combine, step) = (function(guest.combine)?, function(guest.step)?);
+        expect(policy, PolicyKind::Aggregation)?;
+        let Fresh { mut question, instance, exports } = self.fresh(policy)?;
+        let Exports::Aggregation { combine, step, .. } = exports else { return Err(lost()) };
+        let mut function = |index| instance.get_func(&mut question.store, index).ok_or_else(lost);
+        let (combine, step) = (function(combine)?, function(step)?);
         Ok(Chunks { combine, step, job, budget: budget.clone(), question })
     }
 

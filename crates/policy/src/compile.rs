@@ -97,6 +97,14 @@ impl Compiler {
     }
 }
 
+/// What was compiled, for another engine that takes the same code. None if the engine has no room for it.
+#[allow(unsafe_code)]
+pub(crate) fn again(engine: &Engine, component: &Component) -> Option<Component> {
+    let code = component.serialize().ok()?;
+    // SAFETY: `Component::deserialize` wants bytes that `Component::serialize` made, unaltered.
+    unsafe { Component::deserialize(engine, &code) }.ok()
+}
+
 /// The compiler's own word: its last cause says what is wrong and where.
 fn malformed(error: &wasmtime::Error) -> String {
     polder_core::policy::tidy_reason(&error.root_cause().to_string())

@@ -1,10 +1,14 @@
-//! The engine's settings and the clock that ends questions.
+//! The engines' settings and the clock that ends questions.
+//!
+//! There are two engines for the same code. A pool saves `mmap` and `munmap` for every fresh instance, which threads of one process wait
+//! for each other with, but its slots have a size; so components that fit are pooled, and the others, and whoever finds all slots taken,
+//! get their memory on demand.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{Limits, PolicyError};
 
@@ -45,14 +49,50 @@ pub(crate) fn settings(reservation: Reservation) -> Config {
     config
 }
 
-/// An engine for policies.
-pub(crate) fn engine(limits: &Limits) -> Result<Engine, PolicyError> {
+/// The engine that takes every policy: an instance gets its memory when it is made.
+pub(crate) fn on_demand(limits: &Limits) -> Result<Engine, PolicyError> {
     let mut config = settings(Reservation::of_this_machine());
     config.max_wasm_stack(Limits::clamped(limits.stack_bytes_max));
     Engine::new(&config).map_err(|error| PolicyError::Host { reason: format!("{error:#}") })
 }
 
-/// Raises the engine's epoch every [`TICK_MS`] while questions are being asked, and sleeps otherwise.
+/// Core instances inside one pooled instance; wit-component makes three of a module.
+const POOLED_CORES_MAX: u32 = 8;
+/// Tables of one pooled instance.
+const POOLED_TABLES_MAX: u32 = 4;
+
+/// The engine whose instances are pooled, for components that fit its slots. It runs the same code. None where it is not wanted or the
+/// machine does not give it the address space: 4 GiB and a guard an instance, of which nothing is memory until it is touched.
+pub(crate) fn pooled(limits: &Limits) -> Option<Engine> {
+    let count = limits.pooled_instances_max;
+    if count == 0 || Reservation::of_this_machine() == Reservation::Small {
+        return None;
+    }
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(count)
+        .max_core_instances_per_component(POOLED_CORES_MAX)
+        .total_core_instances(count.saturating_mul(POOLED_CORES_MAX))
+        .max_memories_per_component(1)
+        .total_memories(count)
+        .max_memory_size(Limits::clamped(limits.memory_bytes_max.min(1 << 32)))
+        .max_tables_per_component(POOLED_TABLES_MAX)
+        .max_tables_per_module(POOLED_TABLES_MAX)
+        .total_tables(count.saturating_mul(POOLED_TABLES_MAX))
+        .table_elements(limits.table_elements_max as usize);
+    let mut config = settings(Reservation::Full);
+    config.max_wasm_stack(Limits::clamped(limits.stack_bytes_max));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    match Engine::new(&config) {
+        Ok(engine) => Some(engine),
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::warn!(%error, "no pool for policy instances; each gets its memory when it is made");
+            None
+        }
+    }
+}
+
+/// Raises the engines' epochs every [`TICK_MS`] while questions are being asked, and sleeps otherwise.
 pub(crate) struct Clock {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -75,7 +115,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, engine: &Engine) {
+    fn run(&self, engines: &[Engine]) {
         let mut state = self.state();
         while !state.stopped {
             if state.asking == 0 {
@@ -86,19 +126,19 @@ impl Shared {
             let (after, waited) = self.changed.wait_timeout(state, tick).unwrap_or_else(PoisonError::into_inner);
             state = after;
             if waited.timed_out() {
-                engine.increment_epoch();
+                engines.iter().for_each(Engine::increment_epoch);
             }
         }
     }
 }
 
 impl Clock {
-    pub(crate) fn start(engine: &Engine) -> Result<Self, PolicyError> {
+    pub(crate) fn start(engines: Vec<Engine>) -> Result<Self, PolicyError> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let (engine, ticking) = (engine.clone(), Arc::clone(&shared));
+        let ticking = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("policy-clock".into())
-            .spawn(move || ticking.run(&engine))
+            .spawn(move || ticking.run(&engines))
             .map_err(|error| PolicyError::Host { reason: format!("no thread for the clock: {error}") })?;
         Ok(Self { shared, thread: Some(thread) })
     }

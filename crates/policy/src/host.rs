@@ -10,23 +10,22 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::ask::Question;
-use crate::bindings::aggregation::{Aggregation, AggregationPre};
-use crate::bindings::placement::{Placement, PlacementPre};
-use crate::bindings::release::{Release, ReleasePre};
+use crate::bindings::aggregation::Aggregation;
+use crate::bindings::placement::Placement;
+use crate::bindings::release::Release;
 use crate::cache::Cache;
 use crate::compile::{CompileIn, Compiler};
-use crate::engine::{Clock, engine};
-use crate::meter::Meter;
+use crate::engine::Clock;
 use crate::policy::{Guest, Inner, Policy};
-use crate::{Builtin, Limits, NotAPolicy, PolicyError, builtin, chunks, contract};
+use crate::{Builtin, Limits, NotAPolicy, PolicyError, builtin, compile, contract, engine};
 
-/// The sandbox: one engine, one clock, the policies compiled so far.
+/// The sandbox: its engines, one clock, the policies compiled so far.
 pub struct PolicyHost {
     engine: Engine,
+    /// For instances that are pooled.
+    pool: Option<Engine>,
     clock: Clock,
     limits: Limits,
-    /// Empty, and stays so.
-    linker: Linker<Meter>,
     compiler: Compiler,
     cache: Option<Cache>,
     loaded: Mutex<Loaded>,
@@ -45,7 +44,8 @@ impl PolicyHost {
     /// # Errors
     /// [`PolicyError::Host`] if the machine cannot run the sandbox, [`PolicyError::Cache`] if the directory cannot be used.
     pub fn new(limits: Limits, cache: Option<PathBuf>) -> Result<Self, PolicyError> {
-        let engine = engine(&limits)?;
+        let engine = engine::on_demand(&limits)?;
+        let pool = engine::pooled(&limits);
         let cache = match cache {
             Some(path) => {
                 let open = Cache::open(&path, &engine, limits.cache_bytes_max);
@@ -54,11 +54,11 @@ impl PolicyHost {
             None => None,
         };
         Ok(Self {
-            clock: Clock::start(&engine)?,
-            linker: Linker::new(&engine),
+            clock: Clock::start([&engine].into_iter().chain(&pool).cloned().collect())?,
             compiler: Compiler::new(CompileIn::Thread),
             loaded: Mutex::default(),
             engine,
+            pool,
             limits,
             cache,
         })
@@ -108,26 +108,29 @@ impl PolicyHost {
     /// Holds a compiled component to the contract and makes a first instance of it, which questions then repeat.
     fn admit(&self, digest: Digest, component_bytes: u64, component: &Component) -> Result<Policy, PolicyError> {
         let kind = contract::check(&self.engine, component)?;
-        let other_types = |error: wasmtime::Error| NotAPolicy::OtherTypes { reason: format!("{error:#}") };
-        let pre = self.linker.instantiate_pre(component).map_err(other_types)?;
-        let mut first = self.question();
-        let instance = pre.instantiate(&mut first.store).map_err(|error| first.instance_failed(&error))?;
-        let guest = match kind {
-            PolicyKind::Placement => {
-                Placement::new(&mut first.store, &instance).map_err(other_types)?;
-                Guest::Placement(PlacementPre::new(pre).map_err(other_types)?)
-            }
-            PolicyKind::Aggregation => {
-                Aggregation::new(&mut first.store, &instance).map_err(other_types)?;
-                let pre = AggregationPre::new(pre).map_err(other_types)?;
-                Guest::Aggregation(Box::new(chunks::find(component, pre)?))
-            }
-            PolicyKind::Release => {
-                Release::new(&mut first.store, &instance).map_err(other_types)?;
-                Guest::Release(ReleasePre::new(pre).map_err(other_types)?)
-            }
+        let guest = self.guest(&self.engine, component, kind)?;
+        let mut first = self.question(&guest);
+        let instance = guest.pre.instantiate(&mut first.store).map_err(|error| first.instance_failed(&error))?;
+        // the functions' types, which are known of an instance only
+        let types = match kind {
+            PolicyKind::Placement => Placement::new(&mut first.store, &instance).map(drop),
+            PolicyKind::Aggregation => Aggregation::new(&mut first.store, &instance).map(drop),
+            PolicyKind::Release => Release::new(&mut first.store, &instance).map(drop),
         };
-        Ok(Policy { inner: Arc::new(Inner { digest, component_bytes, guest, traits: Mutex::default() }) })
+        types.map_err(|error| NotAPolicy::OtherTypes { reason: format!("{error:#}") })?;
+        drop(first);
+        let pooled = self.pool.as_ref().and_then(|pool| {
+            let component = compile::again(pool, component)?;
+            self.guest(pool, &component, kind).ok()
+        });
+        let inner = Inner { digest, kind, component_bytes, guest, pooled, traits: Mutex::default() };
+        Ok(Policy { inner: Arc::new(inner) })
+    }
+
+    fn guest(&self, engine: &Engine, component: &Component, kind: PolicyKind) -> Result<Guest, NotAPolicy> {
+        // policies import nothing, so the linker has nothing, and stays so
+        let pre = Linker::new(engine).instantiate_pre(component);
+        Guest::new(kind, pre.map_err(|error| NotAPolicy::OtherTypes { reason: format!("{error:#}") })?)
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
@@ -168,13 +171,14 @@ impl PolicyHost {
         self.load(bytes)
     }
 
-    pub(crate) fn question(&self) -> Question<'_> {
-        Question::new(&self.engine, &self.clock, &self.limits)
+    /// A store for the guest's engine.
+    pub(crate) fn question(&self, guest: &Guest) -> Question<'_> {
+        Question::new(guest.pre.engine(), &self.clock, &self.limits)
     }
 
     /// wasmtime panics when code meets a store of another engine.
     pub(crate) fn check_origin(&self, policy: &Policy) -> Result<(), PolicyError> {
-        if Engine::same(policy.inner.guest.engine(), &self.engine) {
+        if Engine::same(policy.inner.guest.pre.engine(), &self.engine) {
             return Ok(());
         }
         Err(PolicyError::Host { reason: "the policy was loaded by another host; load it into this one".into() })

@@ -41,6 +41,9 @@ limits! {
     question_ms_max: u64 = 1000, "Longest a question may take by the wall clock, a fresh instance included; kept to about 10 ms.";
     chunk_ms_max: u64 = 2000, "Longest one combine or step may take for one chunk, by the wall clock; kept to about 10 ms.";
     round_ms_max: u64 = 1_800_000, "Longest all chunks of one round together may take in the policy, the times of all threads added up.";
+    /// Instances whose memory is set aside once and used again and again, which costs a fresh one neither `mmap` nor `munmap`; a
+    /// component with more than one memory or many inner instances (Python) does without, and so does the question that finds all taken.
+    pooled_instances_max: u32 = 32, "Instances of small components that are pooled; 0 for none, and none where address space is limited.";
     memory_bytes_max: u64 = 128 * MIB, "Linear memory of one instance, all its memories together.";
     stack_bytes_max: u64 = 512 * KIB, "Stack of one instance.";
     output_bytes_max: u64 = 4 * MIB, "Answer to one question, as the host holds it.";

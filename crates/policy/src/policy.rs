@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polder_core::Digest;
 use polder_core::policy::{AggregationTraits, PolicyKind};
-use wasmtime::Engine;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
-use crate::bindings::aggregation::AggregationPre;
-use crate::bindings::placement::PlacementPre;
-use crate::bindings::release::ReleasePre;
+use crate::NotAPolicy;
+use crate::bindings::aggregation::AggregationIndices;
+use crate::bindings::placement::PlacementIndices;
+use crate::bindings::release::ReleaseIndices;
+use crate::contract::CONTRACT_VERSION;
 use crate::meter::Meter;
 
 /// Descriptions kept for one policy, each for other parameters.
@@ -24,41 +25,59 @@ pub struct Policy {
 
 pub(crate) struct Inner {
     pub(crate) digest: Digest,
+    pub(crate) kind: PolicyKind,
     pub(crate) component_bytes: u64,
     pub(crate) guest: Guest,
+    /// The same for the engine whose instances are pooled, if it fits there.
+    pub(crate) pooled: Option<Guest>,
     /// What `describe` answered, by parameters; it is a function of them.
     pub(crate) traits: Mutex<BTreeMap<String, AggregationTraits>>,
 }
 
-pub(crate) enum Guest {
-    Placement(PlacementPre<Meter>),
-    Aggregation(Box<AggregationGuest>),
-    Release(ReleasePre<Meter>),
+/// A component that is ready to be instantiated, and where it has its functions.
+pub(crate) struct Guest {
+    pub(crate) pre: InstancePre<Meter>,
+    pub(crate) exports: Exports,
 }
 
-pub(crate) struct AggregationGuest {
-    pub(crate) pre: AggregationPre<Meter>,
-    /// Where the component has `combine` and `step`.
-    pub(crate) combine: ComponentExportIndex,
-    pub(crate) step: ComponentExportIndex,
+pub(crate) enum Exports {
+    Placement(PlacementIndices),
+    Aggregation {
+        questions: AggregationIndices,
+        combine: ComponentExportIndex,
+        step: ComponentExportIndex,
+    },
+    Release(ReleaseIndices),
 }
 
 impl Guest {
-    pub(crate) fn pre(&self) -> &InstancePre<Meter> {
-        match self {
-            Self::Placement(pre) => pre.instance_pre(),
-            Self::Aggregation(guest) => guest.pre.instance_pre(),
-            Self::Release(pre) => pre.instance_pre(),
-        }
+    /// Finds what the world of this kind has.
+    ///
+    /// # Errors
+    /// [`NotAPolicy::OtherTypes`] if it is not there.
+    pub(crate) fn new(kind: PolicyKind, pre: InstancePre<Meter>) -> Result<Self, NotAPolicy> {
+        let exports = match kind {
+            PolicyKind::Placement => PlacementIndices::new(&pre).map(Exports::Placement),
+            PolicyKind::Release => ReleaseIndices::new(&pre).map(Exports::Release),
+            PolicyKind::Aggregation => aggregation(&pre),
+        };
+        let exports = exports.map_err(|error| NotAPolicy::OtherTypes { reason: format!("{error:#}") })?;
+        Ok(Self { pre, exports })
     }
+}
 
-    pub(crate) fn engine(&self) -> &Engine {
-        match self {
-            Self::Placement(pre) => pre.engine(),
-            Self::Aggregation(guest) => guest.pre.engine(),
-            Self::Release(pre) => pre.engine(),
-        }
-    }
+fn aggregation(pre: &InstancePre<Meter>) -> wasmtime::Result<Exports> {
+    let component = pre.component();
+    let interface = component.get_export_index(None, &format!("polder:policy/aggregator@{CONTRACT_VERSION}"));
+    let function = |name: &str| {
+        let found = component.get_export_index(interface.as_ref(), name);
+        found.ok_or_else(|| wasmtime::Error::msg(format!("there is no {name}")))
+    };
+    Ok(Exports::Aggregation {
+        questions: AggregationIndices::new(pre)?,
+        combine: function("combine")?,
+        step: function("step")?,
+    })
 }
 
 impl Policy {
@@ -70,17 +89,19 @@ impl Policy {
 
     #[must_use]
     pub fn kind(&self) -> PolicyKind {
-        match self.inner.guest {
-            Guest::Placement(_) => PolicyKind::Placement,
-            Guest::Aggregation(_) => PolicyKind::Aggregation,
-            Guest::Release(_) => PolicyKind::Release,
-        }
+        self.inner.kind
     }
 
     /// Size of the component, in bytes.
     #[must_use]
     pub fn component_bytes(&self) -> u64 {
         self.inner.component_bytes
+    }
+
+    /// Whether its instances are pooled.
+    #[must_use]
+    pub fn is_pooled(&self) -> bool {
+        self.inner.pooled.is_some()
     }
 
     fn traits(&self) -> MutexGuard<'_, BTreeMap<String, AggregationTraits>> {

@@ -5,21 +5,30 @@ use polder_core::policy::{
     ReleaseAnswer, ReleaseQuestion,
 };
 
+use wasmtime::PoolConcurrencyLimitError;
+use wasmtime::component::Instance;
+
 use crate::ask::{Question, Usage, refused};
-use crate::bindings::placement::PlacementPre;
-use crate::bindings::release::ReleasePre;
-use crate::meter::Meter;
-use crate::policy::{AggregationGuest, Guest};
+use crate::policy::Exports;
 use crate::{Policy, PolicyError, PolicyHost, aggregation, placement, release};
 
 /// An answer and what it took, or why there is none.
 pub(crate) type Measured<T> = Result<(T, Usage), PolicyError>;
 
-/// Makes a fresh instance, calls one function of it, and takes its failures apart.
+/// A fresh instance, its store, and where its functions are.
+pub(crate) struct Fresh<'a> {
+    pub(crate) question: Question<'a>,
+    pub(crate) instance: Instance,
+    pub(crate) exports: &'a Exports,
+}
+
+/// Calls one function of a fresh instance, and takes its failures apart.
 macro_rules! ask {
-    ($host:ident, $pre:expr, $interface:ident.$call:ident($($argument:expr),*)) => {{
-        let mut ask: Question<'_> = $host.question();
-        let guest = $pre.instantiate(&mut ask.store).map_err(|error| ask.instance_failed(&error))?;
+    ($host:ident, $policy:ident, $kind:pat => $indices:expr, $interface:ident.$call:ident($($argument:expr),*)) => {{
+        let mut fresh = $host.fresh($policy)?;
+        let $kind = fresh.exports else { return Err(lost()) };
+        let ask = &mut fresh.question;
+        let guest = $indices.load(&mut ask.store, &fresh.instance).map_err(|error| ask.instance_failed(&error))?;
         let answer = guest.$interface().$call(&mut ask.store, $($argument),*);
         let answer = answer.map_err(|error| ask.call_failed(&error))?.map_err(|error| refused(&error))?;
         (answer, ask.usage())
@@ -46,9 +55,9 @@ impl PolicyHost {
         parameters: &str,
         question: &PlacementQuestion,
     ) -> Measured<PlacementAnswer> {
-        let pre = self.placement(policy)?;
+        expect(policy, PolicyKind::Placement)?;
         let asked = placement::to_guest(question)?;
-        let (answer, usage) = ask!(self, pre, polder_policy_placer.call_place(&asked, parameters));
+        let (answer, usage) = ask!(self, policy, Exports::Placement(it) => it, polder_policy_placer.call_place(&asked, parameters));
         Ok((placement::from_guest(question, &answer)?, usage))
     }
 
@@ -58,7 +67,7 @@ impl PolicyHost {
     /// # Errors
     /// Every [`PolicyError`] but [`PolicyError::NotAPolicy`].
     pub fn describe(&self, policy: &Policy, parameters: &str) -> Result<AggregationTraits, PolicyError> {
-        self.aggregation(policy)?;
+        expect(policy, PolicyKind::Aggregation)?;
         if let Some(known) = policy.known_traits(parameters) {
             return Ok(known);
         }
@@ -68,8 +77,8 @@ impl PolicyHost {
     }
 
     pub(crate) fn describe_measured(&self, policy: &Policy, parameters: &str) -> Measured<AggregationTraits> {
-        let pre = &self.aggregation(policy)?.pre;
-        let (traits, usage) = ask!(self, pre, polder_policy_aggregator.call_describe(parameters));
+        expect(policy, PolicyKind::Aggregation)?;
+        let (traits, usage) = ask!(self, policy, Exports::Aggregation { questions, .. } => questions, polder_policy_aggregator.call_describe(parameters));
         Ok((aggregation::traits_from_guest(&traits).map_err(crate::Nonsense::from)?, usage))
     }
 
@@ -93,9 +102,8 @@ impl PolicyHost {
         question: &AggregationQuestion,
     ) -> Measured<AggregationPlan> {
         let traits = self.describe(policy, parameters)?;
-        let pre = &self.aggregation(policy)?.pre;
         let asked = aggregation::to_guest(question, &traits)?;
-        let (plan, usage) = ask!(self, pre, polder_policy_aggregator.call_weigh(&asked, parameters));
+        let (plan, usage) = ask!(self, policy, Exports::Aggregation { questions, .. } => questions, polder_policy_aggregator.call_weigh(&asked, parameters));
         Ok((aggregation::plan_from_guest(question, &traits, plan)?, usage))
     }
 
@@ -118,9 +126,9 @@ impl PolicyHost {
         parameters: &str,
         question: &ReleaseQuestion,
     ) -> Measured<ReleaseAnswer> {
-        let pre = self.release(policy)?;
+        expect(policy, PolicyKind::Release)?;
         let asked = release::to_guest(question)?;
-        let (answer, usage) = ask!(self, pre, polder_policy_releaser.call_review(&asked, parameters));
+        let (answer, usage) = ask!(self, policy, Exports::Release(it) => it, polder_policy_releaser.call_review(&asked, parameters));
         Ok((release::from_guest(answer)?, usage))
     }
 
@@ -134,12 +142,10 @@ impl PolicyHost {
                 self.describe(policy, parameters)?;
             }
             PolicyKind::Placement => {
-                let pre = self.placement(policy)?;
-                ask!(self, pre, polder_policy_placer.call_check(parameters));
+                ask!(self, policy, Exports::Placement(it) => it, polder_policy_placer.call_check(parameters));
             }
             PolicyKind::Release => {
-                let pre = self.release(policy)?;
-                ask!(self, pre, polder_policy_releaser.call_check(parameters));
+                ask!(self, policy, Exports::Release(it) => it, polder_policy_releaser.call_check(parameters));
             }
         }
         Ok(())
@@ -150,33 +156,34 @@ impl PolicyHost {
     /// # Errors
     /// Those of a guest that fails while it starts.
     pub fn instantiate(&self, policy: &Policy) -> Result<(), PolicyError> {
-        self.check_origin(policy)?;
-        let mut ask = self.question();
-        let made = policy.inner.guest.pre().instantiate(&mut ask.store).map(drop);
-        made.map_err(|error| ask.instance_failed(&error))
+        self.fresh(policy).map(drop)
     }
 
-    fn placement<'a>(&self, policy: &'a Policy) -> Result<&'a PlacementPre<Meter>, PolicyError> {
-        let Guest::Placement(pre) = &policy.inner.guest else { return Err(wrong_kind(policy, PolicyKind::Placement)) };
+    /// A fresh instance: from the pool where the policy fits and there is one left, made on demand otherwise.
+    pub(crate) fn fresh<'a>(&'a self, policy: &'a Policy) -> Result<Fresh<'a>, PolicyError> {
         self.check_origin(policy)?;
-        Ok(pre)
-    }
-
-    pub(crate) fn aggregation<'a>(&self, policy: &'a Policy) -> Result<&'a AggregationGuest, PolicyError> {
-        let Guest::Aggregation(guest) = &policy.inner.guest else {
-            return Err(wrong_kind(policy, PolicyKind::Aggregation));
-        };
-        self.check_origin(policy)?;
-        Ok(guest)
-    }
-
-    fn release<'a>(&self, policy: &'a Policy) -> Result<&'a ReleasePre<Meter>, PolicyError> {
-        let Guest::Release(pre) = &policy.inner.guest else { return Err(wrong_kind(policy, PolicyKind::Release)) };
-        self.check_origin(policy)?;
-        Ok(pre)
+        let inner = &policy.inner;
+        if let Some(guest) = &inner.pooled {
+            let mut question = self.question(guest);
+            match guest.pre.instantiate(&mut question.store) {
+                Ok(instance) => return Ok(Fresh { question, instance, exports: &guest.exports }),
+                Err(error) if error.is::<PoolConcurrencyLimitError>() => {}
+                Err(error) => return Err(question.instance_failed(&error)),
+            }
+        }
+        let mut question = self.question(&inner.guest);
+        let made = inner.guest.pre.instantiate(&mut question.store);
+        let instance = made.map_err(|error| question.instance_failed(&error))?;
+        Ok(Fresh { question, instance, exports: &inner.guest.exports })
     }
 }
 
-fn wrong_kind(policy: &Policy, asked: PolicyKind) -> PolicyError {
-    PolicyError::WrongKind { asked, is: policy.kind() }
+pub(crate) fn expect(policy: &Policy, asked: PolicyKind) -> Result<(), PolicyError> {
+    let is = policy.kind();
+    if is == asked { Ok(()) } else { Err(PolicyError::WrongKind { asked, is }) }
+}
+
+/// Of no policy that was admitted.
+pub(crate) fn lost() -> PolicyError {
+    PolicyError::Host { reason: "an instance lacks what its component exports".into() }
 }

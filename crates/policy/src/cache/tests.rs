@@ -1,11 +1,11 @@
 use super::*;
-use crate::engine::engine;
+use crate::engine::on_demand;
 use crate::{Limits, PolicyHost, builtins};
 
 /// A cache that holds one entry, the entry's digest and its file.
 fn filled(bytes_max: u64) -> (tempfile::TempDir, Engine, Cache, Digest, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
-    let engine = engine(&Limits::default()).unwrap();
+    let engine = on_demand(&Limits::default()).unwrap();
     let cache = Cache::open(directory.path(), &engine, bytes_max).unwrap();
     let builtin = builtins()[1];
     let component = Component::from_binary(&engine, builtin.bytes).unwrap();

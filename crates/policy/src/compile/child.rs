@@ -70,7 +70,8 @@ pub fn compiler_main() -> ExitCode {
     match answered {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("the policy compiler cannot talk to its host: {error}");
+            // whoever reads this is the parent's other thread, or nobody
+            let _ = writeln!(io::stderr(), "the policy compiler cannot talk to its host: {error}");
             ExitCode::FAILURE
         }
     }
