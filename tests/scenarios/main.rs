@@ -4,7 +4,6 @@
 mod by_hand;
 mod kills;
 mod library;
-mod policies;
 mod real_data;
 mod rounds;
 mod start_up;

@@ -10,6 +10,7 @@ use polder_proto::v1::worker_service_client::WorkerServiceClient;
 use polder_proto::v1::{self};
 use polder_security::{Connector, Credentials, Endpoint, EnrolmentConnector, JoinToken, KeyRequest};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -128,7 +129,14 @@ impl Peer {
         let session = |message| v1::WorkerMessage { message: Some(message) };
         outbox.send(session(ToCoordinator::Hello(hello))).await.unwrap();
         let inbox = self.client.session(ReceiverStream::new(messages)).await?.into_inner();
-        Ok(Session { outbox, inbox })
+        let living = outbox.clone();
+        let beating = tokio::spawn(async move {
+            let beat = || session(ToCoordinator::Heartbeat(v1::Heartbeat { load: None }));
+            while living.send(beat()).await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            }
+        });
+        Ok(Session { outbox, inbox, beating })
     }
 
     /// Uploads `bytes` as the update of `assignment`, with a header that `alter` may spoil.
@@ -156,10 +164,17 @@ impl Peer {
     }
 }
 
-/// An open stream.
+/// An open stream. It says that it lives until it is dropped, whatever else the test does meanwhile and however long that takes.
 pub struct Session {
     outbox: mpsc::Sender<v1::WorkerMessage>,
     inbox: Streaming<v1::CoordinatorMessage>,
+    beating: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.beating.abort();
+    }
 }
 
 impl Session {
@@ -167,17 +182,13 @@ impl Session {
         self.outbox.send(v1::WorkerMessage { message: Some(message) }).await.unwrap();
     }
 
-    /// The next message that is no heartbeat; none if the stream ended. Says that it lives meanwhile.
+    /// The next message that is no heartbeat; none if the stream ended.
     pub async fn next(&mut self) -> Result<Option<FromCoordinator>, Status> {
         loop {
-            let beat = tokio::time::sleep(std::time::Duration::from_millis(300));
-            tokio::select! {
-                message = self.inbox.message() => match message? {
-                    None => return Ok(None),
-                    Some(v1::CoordinatorMessage { message: Some(FromCoordinator::Heartbeat(_)) }) => {}
-                    Some(message) => return Ok(message.message),
-                },
-                () = beat => self.send(ToCoordinator::Heartbeat(v1::Heartbeat { load: None })).await,
+            match self.inbox.message().await? {
+                None => return Ok(None),
+                Some(v1::CoordinatorMessage { message: Some(FromCoordinator::Heartbeat(_)) }) => {}
+                Some(message) => return Ok(message.message),
             }
         }
     }

@@ -114,10 +114,20 @@ impl Polder {
         self.start("coordinator", &["coordinator", "start", "--listen", "127.0.0.1:0"])
     }
 
-    /// The coordinator again, on the port it had.
+    /// The coordinator again, on the port it had. Another process of this machine may have got the port for a connection of its own and
+    /// gives it back soon.
     pub fn coordinator_again(&self, before: &Running) -> Running {
         let listening = before.up["listening"].as_str().unwrap();
-        self.start("coordinator", &["coordinator", "start", "--listen", listening])
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            match self.try_start("coordinator", &["coordinator", "start", "--listen", listening]) {
+                Ok(running) => return running,
+                Err(log) => {
+                    let is_taken = log.contains("another program has this port");
+                    assert!(is_taken && std::time::Instant::now() < deadline, "the coordinator did not start:\n{log}");
+                }
+            }
+        }
     }
 
     pub fn token(&self, region: &str) -> String {
@@ -164,14 +174,27 @@ impl Polder {
 
     /// Follows the run's log until a line of `kind` comes.
     pub fn until(&self, run: &str, kind: &str) -> Value {
+        self.until_nth(run, kind, 1)
+    }
+
+    /// Follows the run's log until it has this many committed rounds.
+    pub fn until_committed(&self, run: &str, rounds: u64) {
+        self.until_nth(run, "round-committed", rounds);
+    }
+
+    fn until_nth(&self, run: &str, kind: &str, count: u64) -> Value {
         let mut watch = self.command(&["run", "watch", run, "--json"]);
         let mut child = watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut objects = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        let found = objects.find(|object| object["kind"] == kind);
+        let mut seen = 0;
+        let found = objects.find(|object| {
+            seen += u64::from(object["kind"] == kind);
+            seen == count
+        });
         child.kill().unwrap();
         child.wait().unwrap();
-        found.unwrap_or_else(|| panic!("the run ended without `{kind}`"))
+        found.unwrap_or_else(|| panic!("the run ended without {count} times `{kind}`"))
     }
 }
 

@@ -168,7 +168,8 @@ async fn an_assignment_that_comes_twice_is_carried_out_once() {
 #[tokio::test]
 async fn a_deadline_ends_training() {
     let (mut coordinator, worker, mut session) = connected().await;
-    let short = v1::Assignment { deadline_in_ms: 500, ..assignment(1, &model(12), &settings("wait")) };
+    // Training begins before it, on a slow machine too.
+    let short = v1::Assignment { deadline_in_ms: 3000, ..assignment(1, &model(12), &settings("wait")) };
     session.assign(short).await;
     worker.gate.until("training is told to stop", |counts| counts.cancelled == 1 && counts.running == 0).await;
     // One that lies beyond every clock is no deadline, and no reason to fall over.
