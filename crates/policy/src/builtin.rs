@@ -50,6 +50,25 @@ macro_rules! builtins {
 const BUILTINS: &[Builtin] = builtins! {
     "least-loaded", Placement, "the worker with the most free slots, then the least busy CPU, first";
     "fedavg", Aggregation, "the mean, weighted by training examples (McMahan et al. 2017)";
+    "fedavgm", Aggregation, "the mean, with server momentum (Hsu et al. 2019)";
+    "fedadam", Aggregation, "the mean, then a step of Adam (Reddi et al. 2021)";
+    "fedyogi", Aggregation, "the mean, then a step of Yogi (Reddi et al. 2021)";
+    "fedadagrad", Aggregation, "the mean, then a step of Adagrad (Reddi et al. 2021)";
+    "fedprox", Aggregation, "the mean of proximal local training (Li et al. 2020)";
+    "scaffold", Aggregation, "control variates against drift (Karimireddy et al. 2020)";
+    "feddyn", Aggregation, "a dynamic regularizer against drift (Acar et al. 2021)";
+    "fednova", Aggregation, "updates normalized by their local steps (Wang et al. 2020)";
+    "qfedavg", Aggregation, "more weight where the loss is high (Li et al. 2020)";
+    "fedmedian", Aggregation, "the median of every parameter (Yin et al. 2018)";
+    "trimmed-mean", Aggregation, "the mean without the extremes of every parameter (Yin et al. 2018)";
+    "krum", Aggregation, "the update nearest to the others (Blanchard et al. 2017)";
+    "multi-krum", Aggregation, "the mean of the updates nearest to the others (Blanchard et al. 2017)";
+    "bulyan", Aggregation, "Krum's choice, then the values around the median (El Mhamdi et al. 2018)";
+    "rfa", Aggregation, "the geometric median (Pillutla et al. 2022)";
+    "norm-clipping", Aggregation, "the mean of updates clipped to a norm (Sun et al. 2019)";
+    "fltrust", Aggregation, "weights by cosine to the geometric median (after Cao et al. 2021)";
+    "fedbuff", Aggregation, "buffered rounds, weighted by staleness (Nguyen et al. 2022)";
+    "diloco", Aggregation, "an outer step with Nesterov's momentum (Douillard et al. 2023)";
 };
 
 /// All policies of ours, the default of each kind before others of its kind.

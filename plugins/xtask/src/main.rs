@@ -3,6 +3,7 @@
 //! ```text
 //! cd plugins
 //! cargo xtask            write dist/NAME.wasm and dist/SHA256SUMS
+//! cargo xtask NAME...    the same for these policies, and leave the others as they are
 //! cargo xtask --check    build them, write nothing, and fail if dist holds other bytes
 //! ```
 //!
@@ -22,14 +23,19 @@ use wit_component::ComponentEncoder;
 const TARGET: &str = "wasm32-unknown-unknown";
 
 fn main() -> Result<()> {
-    let check = match env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => false,
-        [flag] if flag == "--check" => true,
-        _ => bail!("usage: cargo xtask [--check]"),
-    };
+    let mut asked: Vec<String> = env::args().skip(1).collect();
+    let check = asked.iter().any(|argument| argument == "--check");
+    if asked.iter().any(|argument| argument.starts_with('-')) && asked != ["--check"] {
+        bail!("usage: cargo xtask [--check | NAME...]");
+    }
+    asked.retain(|argument| argument != "--check");
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in plugins/")?;
     let toolchain = Toolchain::find()?;
-    let names = policy_names(plugins)?;
+    let all = policy_names(plugins)?;
+    if let Some(unknown) = asked.iter().find(|name| !all.contains(name)) {
+        bail!("plugins/policies has no crate {unknown}");
+    }
+    let names = if asked.is_empty() { all.clone() } else { asked };
     toolchain.build(plugins, &names)?;
 
     let mut components = BTreeMap::new();
@@ -39,7 +45,7 @@ fn main() -> Result<()> {
         components.insert(name, component_of(&module)?);
     }
     let dist = plugins.join("dist");
-    if check { compare(&dist, &components) } else { write(&dist, &components) }
+    if check { compare(&dist, &components) } else { write(&dist, &components, &all) }
 }
 
 /// One crate a folder.
@@ -153,21 +159,27 @@ fn sums(components: &BTreeMap<String, Vec<u8>>) -> String {
     sums
 }
 
-fn write(dist: &Path, components: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+/// Writes the components, takes away those that no crate makes any more, and sums up what lies there then.
+fn write(dist: &Path, components: &BTreeMap<String, Vec<u8>>, all: &[String]) -> Result<()> {
     fs::create_dir_all(dist)?;
-    for entry in fs::read_dir(dist)? {
-        let path = entry?.path();
-        let is_stale = path.extension().is_some_and(|extension| extension == "wasm")
-            && path.file_stem().is_some_and(|stem| !components.contains_key(&*stem.to_string_lossy()));
-        if is_stale {
-            fs::remove_file(path)?;
-        }
-    }
     for (name, bytes) in components {
         fs::write(dist.join(format!("{name}.wasm")), bytes)?;
         println!("{name}.wasm  {} bytes", bytes.len());
     }
-    fs::write(dist.join("SHA256SUMS"), sums(components))?;
+    let mut lying = BTreeMap::new();
+    for entry in fs::read_dir(dist)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            continue;
+        }
+        match path.file_stem().and_then(|stem| stem.to_str()) {
+            Some(name) if all.iter().any(|crate_name| crate_name == name) => {
+                lying.insert(name.to_owned(), fs::read(&path)?);
+            }
+            _ => fs::remove_file(&path)?,
+        }
+    }
+    fs::write(dist.join("SHA256SUMS"), sums(&lying))?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! differences from `w_t`, and the shares sum to 1, so `w_t + Σ_k (n_k / n) (w_{t+1}^k - w_t)` is the same model.
 
 use polder_policy_sdk::aggregation::{Aggregation, Plan, Question, Traits};
-use polder_policy_sdk::{Error, export_aggregation};
+use polder_policy_sdk::{Error, export_aggregation, weights};
 use serde::Deserialize;
 
 /// The policy; see the crate.
@@ -13,15 +13,16 @@ pub struct FedAvg;
 
 /// What a run may set.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// Whether an update counts by its examples (the paper's way) or all count the same.
-    #[serde(default = "weighted")]
+    /// Whether an update counts by its training examples (the paper's way) or all count the same; `true`.
     weighted: bool,
 }
 
-fn weighted() -> bool {
-    true
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { weighted: true }
+    }
 }
 
 impl Aggregation for FedAvg {
@@ -32,22 +33,7 @@ impl Aggregation for FedAvg {
     }
 
     fn weigh(question: Question, parameters: Parameters) -> Result<Plan, Error> {
-        let count = question.updates.len();
-        if count == 0 {
-            return Err(Error::Question("there is no update to average".into()));
-        }
-        if !parameters.weighted {
-            let reason = format!("the plain mean of {count} updates");
-            return Ok(Plan::new(vec![(1.0 / count as f64) as f32; count], reason));
-        }
-        let total: u128 = question.updates.iter().map(|update| u128::from(update.examples)).sum();
-        if total == 0 {
-            return Err(Error::Question(format!(
-                "none of the {count} updates reports a training example; set weighted = false to count them the same"
-            )));
-        }
-        let weights = question.updates.iter().map(|update| (update.examples as f64 / total as f64) as f32).collect();
-        Ok(Plan::new(weights, format!("the mean of {count} updates, weighted by their {total} training examples")))
+        weights::mean(&question.updates, parameters.weighted)
     }
 }
 

@@ -76,6 +76,44 @@ pub fn descend(part: &mut Part, learning_rate: f32, momentum: f32, nesterov: boo
     })
 }
 
+/// The aggregate, times `rate`, added to the model.
+pub fn follow(part: &mut Part, rate: f32) {
+    let (models, model_rest) = part.model.as_chunks_mut::<BLOCK>();
+    let (aggregates, aggregate_rest) = part.aggregate.as_chunks::<BLOCK>();
+    for (model, aggregate) in models.iter_mut().zip(aggregates) {
+        for i in 0..BLOCK {
+            model[i] += rate * aggregate[i];
+        }
+    }
+    for (model, aggregate) in model_rest.iter_mut().zip(aggregate_rest) {
+        *model += rate * aggregate;
+    }
+}
+
+/// Scales the only state tensor and adds a multiple of another list to it: `state = keep * state + add * list`.
+///
+/// # Errors
+/// The part has other than one state tensor, or the lists differ in length.
+pub fn renew(part: &mut Part, list: &[f32], keep: f32, add: f32) -> Result<(), Error> {
+    let [state] = part.state.as_mut_slice() else {
+        return Err(Error::Question(format!("the step keeps 1 state tensor and was given {}", part.state.len())));
+    };
+    if state.len() != list.len() {
+        return Err(Error::Question(format!("the step's lists have {} and {} values", state.len(), list.len())));
+    }
+    let (states, state_rest) = state.as_chunks_mut::<BLOCK>();
+    let (lists, list_rest) = list.as_chunks::<BLOCK>();
+    for (state, list) in states.iter_mut().zip(lists) {
+        for i in 0..BLOCK {
+            state[i] = keep * state[i] + add * list[i];
+        }
+    }
+    for (state, value) in state_rest.iter_mut().zip(list_rest) {
+        *state = keep * *state + add * value;
+    }
+    Ok(())
+}
+
 /// How an adaptive server optimizer gathers squares; `Δ` is the aggregate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Squares {

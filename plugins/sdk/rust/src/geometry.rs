@@ -123,6 +123,26 @@ pub fn krum_scores(products: Products<'_>, members: &[usize], malicious: usize) 
     members.iter().map(score).collect()
 }
 
+/// Fewest updates with which Krum can tell up to `malicious` of them from the others: `2 malicious + 3`.
+///
+/// # Errors
+/// [`Error::Parameters`] where that is no number of updates.
+pub fn krum_updates_min(malicious: u32) -> Result<u32, Error> {
+    let updates = malicious.checked_mul(2).and_then(|updates| updates.checked_add(3));
+    updates.ok_or_else(|| Error::Parameters(format!("num_malicious_clients is {malicious}; that many are never there")))
+}
+
+/// Refuses a question with too few updates. The host does too, where the traits said how many it takes.
+///
+/// # Errors
+/// [`Error::Question`] with both numbers.
+pub fn require_updates(count: usize, updates_min: u32) -> Result<(), Error> {
+    if count >= updates_min as usize {
+        return Ok(());
+    }
+    Err(Error::Question(format!("there are {count} updates; these parameters take {updates_min} at least")))
+}
+
 /// Which entry is the smallest, the first of several.
 pub fn smallest(scores: &[f64]) -> Option<usize> {
     (0..scores.len()).min_by(|&a, &b| scores[a].total_cmp(&scores[b]))
