@@ -2,30 +2,33 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `registry` | workers come, go and drain; tokens are made and used; policies get names |
+//! | `registry` | workers come, go and drain; tokens are made and used |
+//! | `policies` | policies get names; runs get other policies |
 //! | `runs` | events of one round, passed to it; a closed round turns the run's page |
 //! | `question` | the placement question under way, and what an answer is held to |
 //! | `scheduler` | who could be chosen for what; one placement question at a time |
 
+mod policies;
 mod question;
+mod refusal;
 mod registry;
 mod runs;
 mod scheduler;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use self::question::OpenQuestion;
+pub use self::refusal::Refusal;
 use crate::digest::Digest;
 use crate::effect::{Effect, Notice};
-use crate::enrolment::{EnrolmentRefusal, Token};
+use crate::enrolment::Token;
 use crate::event::Event;
-use crate::id::{AssignmentId, PolicyId, QuestionId, RoundNumber, RunId, TokenId, WorkerName};
+use crate::id::{PolicyId, QuestionId, RoundNumber, RunId, TokenId, WorkerName};
 use crate::policy::{PolicyKind, PolicySignature, tidy_reason};
-use crate::round::{RoundEvent, RoundRefusal};
+use crate::round::RoundEvent;
 use crate::run::Run;
-use crate::spec::SpecError;
 use crate::time::Timestamp;
 use crate::worker::{Presence, Worker};
 
@@ -34,6 +37,8 @@ pub struct Federation {
     pub workers: BTreeMap<WorkerName, Worker>,
     pub tokens: BTreeMap<TokenId, Token>,
     pub policies: BTreeMap<PolicyId, StoredPolicy>,
+    /// Names and versions that stood for something once and never will again.
+    policies_removed: BTreeSet<PolicyId>,
     pub runs: BTreeMap<RunId, Run>,
     /// Run ids in the order of submission: first come, first served.
     queue: Vec<RunId>,
@@ -52,69 +57,6 @@ pub struct StoredPolicy {
     #[serde(default)]
     pub signature: Option<PolicySignature>,
     pub pushed_at: Timestamp,
-}
-
-/// Why an event was refused; the federation is as it was. [`Refusal::code`] is stable.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("run `{run}` is not known here; `polder run list` shows those that are")]
-    UnknownRun { run: RunId },
-    #[error("run `{run}` exists already")]
-    RunExists { run: RunId },
-    #[error("run `{run}` has ended: it is {status}")]
-    RunEnded { run: RunId, status: &'static str },
-    #[error("run `{run}` has no round {round}")]
-    UnknownRound { run: RunId, round: RoundNumber },
-    #[error("round {round} of run `{run}` is closed: it was {phase}")]
-    RoundClosed { run: RunId, round: RoundNumber, phase: &'static str },
-    #[error(transparent)]
-    Round(#[from] RoundRefusal),
-    #[error("worker `{worker}` is not enrolled here; ask for a token (`polder token create --region R`)")]
-    UnknownWorker { worker: WorkerName },
-    #[error("worker `{worker}` offers something impossible: {problem}")]
-    Capacity { worker: WorkerName, problem: String },
-    #[error("worker `{worker}` has connected anew; what its old stream says no longer counts")]
-    StaleSession { worker: WorkerName },
-    #[error("question {question} is not the one under way")]
-    StaleQuestion { question: QuestionId },
-    #[error(transparent)]
-    Enrolment(#[from] EnrolmentRefusal),
-    #[error("token `{token}` exists already")]
-    TokenExists { token: TokenId },
-    #[error("the run cannot be accepted: {0}")]
-    Spec(#[from] SpecError),
-    #[error("assignment {assignment}: the worker's report is impossible: {problem}")]
-    Report { assignment: AssignmentId, problem: String },
-}
-
-impl Refusal {
-    /// A stable word for clients and tests.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::UnknownRun { .. } => "unknown_run",
-            Self::RunExists { .. } => "run_exists",
-            Self::RunEnded { .. } => "run_ended",
-            Self::UnknownRound { .. } => "unknown_round",
-            Self::RoundClosed { .. } | Self::Round(RoundRefusal::Closed { .. } | RoundRefusal::WrongPhase { .. }) => {
-                "round_closed"
-            }
-            Self::Round(RoundRefusal::NotInCohort { .. }) => "not_in_cohort",
-            Self::Round(RoundRefusal::AlreadyReported { .. }) => "duplicate_update",
-            Self::Round(RoundRefusal::SeatGivenUp { .. }) => "seat_given_up",
-            Self::Round(RoundRefusal::WrongTask { .. }) => "wrong_task",
-            Self::Round(RoundRefusal::NothingNew { .. }) => "nothing_new",
-            Self::Round(RoundRefusal::BadWeight { .. }) => "bad_weight",
-            Self::UnknownWorker { .. } => "unknown_worker",
-            Self::Capacity { .. } => "bad_capacity",
-            Self::StaleSession { .. } => "stale_session",
-            Self::StaleQuestion { .. } => "stale_question",
-            Self::Enrolment(_) => "enrolment_refused",
-            Self::TokenExists { .. } => "token_exists",
-            Self::Spec(_) => "bad_spec",
-            Self::Report { .. } => "bad_report",
-        }
-    }
 }
 
 impl Federation {
@@ -144,18 +86,14 @@ impl Federation {
             }
             Event::PolicyPushed { name, version, kind, digest, bytes, signature } => {
                 let stored = StoredPolicy { kind, digest, bytes, signature, pushed_at: now };
-                self.policies.insert(PolicyId { name, version }, stored);
+                self.policy_pushed(PolicyId { name, version }, stored, &mut effects)?;
             }
             Event::PolicyRemoved { name, version } => {
-                self.policies.remove(&PolicyId { name, version });
+                self.policy_removed(PolicyId { name, version }, &mut effects)?;
             }
             Event::RunSubmitted { run, spec, traits } => self.run_submitted(run, *spec, traits, &mut effects)?,
             Event::PoliciesSet { run, placement, aggregation } => {
-                if let Some(run) = self.runs.get_mut(&run) {
-                    run.placement = placement.unwrap_or_else(|| run.placement.clone());
-                    (run.aggregation, run.traits) =
-                        aggregation.unwrap_or_else(|| (run.aggregation.clone(), run.traits.clone()));
-                }
+                self.policies_set(&run, placement, aggregation, &mut effects)?;
             }
             Event::RunStopped { run, reason } => self.run_stopped(&run, reason, &mut effects)?,
             Event::PlacementAnswered { question, policy, answer } => {
@@ -177,7 +115,10 @@ impl Federation {
             }
             Event::UpdateReceived { assignment, receipt } => {
                 receipt.check().map_err(|problem| Refusal::Report { assignment: assignment.clone(), problem })?;
+                let latency = self.latency(now, &assignment);
+                let worker = assignment.worker.clone();
                 self.seat_event(assignment, |worker| RoundEvent::Reported { worker, receipt }, &mut effects)?;
+                self.measure(&worker, latency);
             }
             Event::EvaluationReceived { assignment, evaluation } => {
                 evaluation.check().map_err(|problem| Refusal::Report { assignment: assignment.clone(), problem })?;

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::federation::Federation;
-use crate::round::{Outcome, Phase, Round, Selection};
+use crate::round::{Phase, Round, Selection};
 use crate::run::{Run, RunStatus};
 
 /// A broken invariant: a bug of ours, never a peer's doing.
@@ -62,16 +62,9 @@ pub fn check_run(run: &Run) -> Vec<Violation> {
     OF_A_RUN.iter().filter_map(broken).collect()
 }
 
-fn committed(round: &Round) -> Option<&crate::round::AggregateReceipt> {
-    match round.outcome() {
-        Some(Outcome::Committed { receipt }) => Some(receipt),
-        _ => None,
-    }
-}
-
 fn counted_updates_came_from_the_cohort(run: &Run) -> Result<(), String> {
     for round in &run.history {
-        let Some(receipt) = committed(round) else { continue };
+        let Some(receipt) = round.committed() else { continue };
         let reported = round.seats.values().filter(|seat| seat.receipt().is_some()).count();
         if receipt.weights.len() != reported {
             return Err(format!("round {} counted {} of {reported} updates", round.number, receipt.weights.len()));
@@ -90,12 +83,12 @@ fn no_update_counts_twice(run: &Run) -> Result<(), String> {
 
 fn a_commit_had_quorum(run: &Run) -> Result<(), String> {
     let quorum = run.spec.cohort.quorum;
-    let short = run.history.iter().find(|round| committed(round).is_some() && round.reported() < quorum);
+    let short = run.history.iter().find(|round| round.committed().is_some() && round.reported() < quorum);
     short.map_or(Ok(()), |round| Err(format!("round {} committed with {} of {quorum}", round.number, round.reported())))
 }
 
 fn version_grows_by_one_per_commit(run: &Run) -> Result<(), String> {
-    let commits = run.history.iter().filter(|round| committed(round).is_some()).count() as u64;
+    let commits = run.history.iter().filter(|round| round.committed().is_some()).count() as u64;
     if run.model.version == commits {
         Ok(())
     } else {
@@ -109,7 +102,7 @@ fn rounds_start_from_the_newest_model(run: &Run) -> Result<(), String> {
         if (round.base.version, round.base.digest) != expected {
             return Err(format!("round {} started from version {}", round.number, round.base.version));
         }
-        if let Some(receipt) = committed(round) {
+        if let Some(receipt) = round.committed() {
             expected = (expected.0 + 1, receipt.model);
         }
     }

@@ -7,7 +7,7 @@
 //! | [`reporting`] | enough updates are in; or nobody else will report and a quorum has; or the deadline came with a quorum | Aggregation |
 //! | | the deadline came without a quorum, or a quorum became impossible | Abandoned |
 //! | [`aggregation`] | the new model is stored | Committed |
-//! | | the built-in policy failed too | Abandoned |
+//! | | a policy failed and `on_failure` leaves nobody to ask | Abandoned |
 //! | [`outcome`] | Committed, Evaluated, Abandoned: the end | |
 //!
 //! A round of [`Task::Evaluate`] takes the same path, collects metrics instead of updates and ends as Evaluated.
@@ -15,7 +15,9 @@
 
 pub mod aggregation;
 pub mod configuration;
+pub mod event;
 pub mod outcome;
+pub mod policies;
 pub mod reporting;
 pub mod seat;
 pub mod selection;
@@ -25,7 +27,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use aggregation::{AggregateReceipt, Kept, StateTensor};
+pub use event::{RoundEffect, RoundEvent, RoundRefusal};
 pub use outcome::Outcome;
+pub use policies::Policies;
 pub use seat::{Evaluation, Seat, SeatState, UpdateReceipt};
 pub use selection::Selection;
 
@@ -100,12 +104,18 @@ pub struct Round {
     pub phase: Phase,
     /// Not before this is a placement policy that declined asked again, or one at all after an abandoned round.
     pub quiet_until: Option<Timestamp>,
-    /// Who decides placement: the run's policy, or the built-in after it failed.
+    /// Who decides placement: the run's policy when the round opened, or what followed it after it failed.
     pub placement: PolicyChoice,
+    /// The component that chose the cohort, by digest.
+    pub placed_by: Option<Digest>,
     pub aggregation: PolicyChoice,
-    /// What the run's aggregation policy says of itself.
-    #[serde(default)]
+    /// What the aggregation policy says of itself.
     pub traits: AggregationTraits,
+    /// SCAFFOLD's `c` as this round's cohort uses it.
+    pub control_variate: Option<StateTensor>,
+    /// How often in a row each of the two failed.
+    placement_failures: u32,
+    aggregation_failures: u32,
     /// Every decision and its reason, oldest first.
     pub reasons: Vec<String>,
 }
@@ -135,123 +145,10 @@ impl Phase {
     }
 }
 
-/// Everything that can happen to a round.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RoundEvent {
-    /// The scheduler looked and could not ask the placement policy yet: how many could be chosen, and why not now.
-    Waited {
-        candidates: u32,
-        reason: String,
-    },
-    /// The scheduler asked the placement policy.
-    PlacementAsked,
-    /// The placement policy chose, and the scheduler found the choice sound.
-    Placed {
-        chosen: Vec<(WorkerName, Seat)>,
-        reason: String,
-    },
-    /// The placement policy failed or answered nonsense.
-    PlacementFailed {
-        reason: String,
-    },
-    /// The placement policy would rather wait.
-    PlacementDeclined {
-        reason: String,
-    },
-    Accepted {
-        worker: WorkerName,
-    },
-    Declined {
-        worker: WorkerName,
-        reason: String,
-    },
-    Failed {
-        worker: WorkerName,
-        reason: String,
-    },
-    Reported {
-        worker: WorkerName,
-        receipt: UpdateReceipt,
-    },
-    Evaluated {
-        worker: WorkerName,
-        evaluation: Evaluation,
-    },
-    Lost {
-        worker: WorkerName,
-        reason: String,
-    },
-    Returned {
-        worker: WorkerName,
-    },
-    /// A quorum can no longer come together.
-    Stranded {
-        reason: String,
-    },
-    Aggregated {
-        receipt: AggregateReceipt,
-    },
-    AggregationFailed {
-        reason: String,
-    },
-    Cancelled {
-        reason: String,
-    },
-    TimePassed,
-}
-
-/// Everything a round can ask for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RoundEffect {
-    Assign {
-        worker: WorkerName,
-    },
-    Cancel {
-        worker: WorkerName,
-        reason: String,
-    },
-    Aggregate,
-    /// Worth telling people: a stable word and a sentence.
-    Announce {
-        worker: Option<WorkerName>,
-        kind: &'static str,
-        text: String,
-    },
-}
-
-/// Why an event was refused; the round is as it was.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RoundRefusal {
-    #[error("worker `{worker}` is not in this round's cohort")]
-    NotInCohort { worker: WorkerName },
-    #[error("round {round} is closed: it is in phase {phase} and takes no more updates")]
-    Closed { round: RoundNumber, phase: &'static str },
-    #[error("worker `{worker}` has already reported in round {round}; one update a round counts")]
-    AlreadyReported { worker: WorkerName, round: RoundNumber },
-    #[error("worker `{worker}` gave up its seat in round {round}: {state}")]
-    SeatGivenUp { worker: WorkerName, round: RoundNumber, state: &'static str },
-    #[error("worker `{worker}` has answered in round {round} already")]
-    NothingNew { worker: WorkerName, round: RoundNumber },
-    #[error("round {round} asks for {wanted}")]
-    WrongTask { round: RoundNumber, wanted: &'static str },
-    /// A number that JSON cannot carry would make the journal unreadable; the policy's host lets none through.
-    #[error("round {round}: {weight} is no weight; weights are finite and not negative")]
-    BadWeight { round: RoundNumber, weight: String },
-    #[error("round {round} does not expect this now: it is in phase {phase}")]
-    WrongPhase { round: RoundNumber, phase: &'static str },
-}
-
 impl Round {
     #[must_use]
-    pub fn open(
-        number: RoundNumber,
-        task: Task,
-        base: ModelVersion,
-        now: Timestamp,
-        placement: PolicyChoice,
-        aggregation: PolicyChoice,
-        traits: AggregationTraits,
-    ) -> Self {
+    pub fn open(number: RoundNumber, task: Task, base: ModelVersion, now: Timestamp, policies: Policies) -> Self {
+        let Policies { placement, aggregation, traits, control_variate } = policies;
         Self {
             number,
             task,
@@ -261,9 +158,13 @@ impl Round {
             seats: BTreeMap::new(),
             phase: Phase::Selection(Selection::new(now)),
             quiet_until: None,
-            placement,
-            aggregation,
+            placement: PolicyChoice::Pinned(placement),
+            placed_by: None,
+            aggregation: PolicyChoice::Pinned(aggregation),
             traits,
+            control_variate,
+            placement_failures: 0,
+            aggregation_failures: 0,
             reasons: Vec::new(),
         }
     }
@@ -279,9 +180,11 @@ impl Round {
         match event {
             RoundEvent::Waited { candidates, reason } => self.wait(now, terms, candidates, reason)?,
             RoundEvent::PlacementAsked => self.placement_asked()?,
-            RoundEvent::Placed { chosen, reason } => self.place(now, terms, chosen, reason, &mut effects)?,
-            RoundEvent::PlacementFailed { reason } => self.placement_failed(reason, &mut effects)?,
+            RoundEvent::Placed { chosen, by, reason } => self.place(now, terms, (chosen, by), reason, &mut effects)?,
+            RoundEvent::PlacementFailed { reason } => self.placement_failed(&reason, &mut effects)?,
             RoundEvent::PlacementDeclined { reason } => self.placement_declined(now, reason)?,
+            RoundEvent::PlacementReplaced { reason, by } => self.replace_placement(&reason, by, &mut effects)?,
+            RoundEvent::AggregationReplaced { reason, by } => self.replace_aggregation(&reason, by, &mut effects)?,
             RoundEvent::Accepted { worker } => self.accept(&worker)?,
             RoundEvent::Declined { worker, reason } => self.decline(worker, reason, &mut effects)?,
             RoundEvent::Failed { worker, reason } => self.fail(worker, reason, &mut effects)?,
@@ -294,7 +197,7 @@ impl Round {
                 self.abandon(reason, &mut effects);
             }
             RoundEvent::Aggregated { receipt } => self.commit(receipt, &mut effects)?,
-            RoundEvent::AggregationFailed { reason } => self.aggregation_failed(reason, &mut effects)?,
+            RoundEvent::AggregationFailed { reason } => self.aggregation_failed(&reason, &mut effects)?,
             RoundEvent::TimePassed => {}
         }
         self.leave_configuration(now);

@@ -1,12 +1,15 @@
 //! One run as a value: rounds in sequence, until enough are committed, the target is reached, or somebody stops it.
 
+mod policies;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::policies::{KeptBy, Succession};
 use crate::id::{RoundNumber, RunId};
-use crate::policy::{AggregationTraits, Correction, PolicyChoice, PolicyRef};
-use crate::round::{Evaluation, Kept, ModelVersion, Outcome, Phase, Round, StateTensor, Task, Terms};
+use crate::policy::{AggregationTraits, PolicyRef};
+use crate::round::{Evaluation, ModelVersion, Outcome, Phase, Policies, Round, Task, Terms};
 use crate::spec::{Metric, RunSpec};
 use crate::time::Timestamp;
 
@@ -27,8 +30,10 @@ pub struct Run {
     pub aggregation: PolicyRef,
     /// What the aggregation policy in force says of itself.
     pub traits: AggregationTraits,
-    /// What the aggregation policy keeps from round to round, and whose it is.
-    pub kept: Option<(PolicyRef, Kept)>,
+    pub kept: Option<KeptBy>,
+    /// Which policies chose cohorts, and which committed rounds with what traits.
+    pub(crate) placed_by: Succession<PolicyRef>,
+    pub(crate) aggregated_by: Succession<(PolicyRef, AggregationTraits)>,
     /// The newest committed model; version 0 is the submitted one.
     pub model: ModelVersion,
     /// The round under way.
@@ -95,6 +100,8 @@ impl Run {
             aggregation: spec.aggregation.clone(),
             traits,
             kept: None,
+            placed_by: Succession::default(),
+            aggregated_by: Succession::default(),
             spec,
             submitted_at: now,
             status: RunStatus::Running,
@@ -128,49 +135,31 @@ impl Run {
 
     fn open_round(&mut self, now: Timestamp, task: Task) {
         let number = RoundNumber::try_from(self.history.len()).unwrap_or(RoundNumber::MAX).saturating_add(1);
-        self.round = Some(Round::open(
-            number,
-            task,
-            self.model.clone(),
-            now,
-            PolicyChoice::Pinned(self.placement.clone()),
-            PolicyChoice::Pinned(self.aggregation.clone()),
-            self.traits.clone(),
-        ));
-    }
-
-    /// What `policy` finds of its last round in this run: its own, or an older version's of the same shape.
-    #[must_use]
-    pub fn kept_for(&self, policy: &PolicyChoice) -> Kept {
-        match (policy, &self.kept) {
-            (PolicyChoice::Pinned(policy), Some((by, kept))) if policy.name == by.name => kept.clone(),
-            _ => Kept::default(),
-        }
-    }
-
-    /// SCAFFOLD's `c` for `round`, if its policy wants it and has made one.
-    #[must_use]
-    pub fn control_variate(&self, round: &Round) -> Option<StateTensor> {
-        let Some(Correction::ControlVariates { state_tensor }) = round.traits.training.correction else { return None };
-        self.kept_for(&round.aggregation).tensors.get(usize::try_from(state_tensor).ok()?).copied()
+        let policies = Policies {
+            placement: self.placement.clone(),
+            aggregation: self.aggregation.clone(),
+            traits: self.traits.clone(),
+            control_variate: self.control_variate(),
+        };
+        self.round = Some(Round::open(number, task, self.model.clone(), now, policies));
     }
 
     /// Files the round under way if it has closed, and decides what comes next. Says how the run ended, if it did.
     pub fn turn_page(&mut self, now: Timestamp) -> Option<&RunStatus> {
-        let closed = self.round.take_if(|round| !round.is_open())?;
+        let mut closed = self.round.take_if(|round| !round.is_open())?;
         if let Some(evaluation) = closed.evaluation() {
             self.evaluations.insert(closed.base.version, evaluation);
         }
         let task = closed.task;
-        let by = closed.aggregation.clone();
+        if let Some(mut receipt) = closed.committed().cloned() {
+            self.keep(&closed, &mut receipt);
+            closed.phase = Phase::Closed(Outcome::Committed { receipt });
+        }
         let outcome = closed.outcome().cloned();
         self.history.push(closed);
         match outcome {
             Some(Outcome::Committed { receipt }) => {
                 self.abandoned_in_a_row = 0;
-                if let PolicyChoice::Pinned(policy) = by {
-                    self.kept = Some((policy, receipt.kept));
-                }
                 self.model =
                     ModelVersion { version: self.model.version + 1, digest: receipt.model, bytes: receipt.bytes };
                 match self.enough() {

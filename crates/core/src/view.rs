@@ -10,7 +10,7 @@ pub use policies::{LimitView, PolicyDetails, PolicyView};
 use crate::digest::Digest;
 use crate::federation::Federation;
 use crate::id::{Region, RoundNumber, RunId, WorkerName};
-use crate::policy::PolicyRef;
+use crate::policy::{AggregationTraits, PolicyRef};
 use crate::round::{Evaluation, ModelVersion, Outcome, Round, Seat, Task};
 use crate::run::Run;
 use crate::time::Timestamp;
@@ -32,8 +32,12 @@ pub struct RunView {
     pub submitted_at: Timestamp,
     pub ended_at: Option<Timestamp>,
     pub model: ModelVersion,
+    /// The policies in force; a round that is open may have begun with those before them.
     pub placement: PolicyRef,
     pub aggregation: PolicyRef,
+    /// What the aggregation policy says of itself.
+    #[serde(default)]
+    pub traits: AggregationTraits,
     pub seed: u64,
     /// Federated evaluation by model version, oldest first.
     pub evaluations: Vec<VersionEvaluation>,
@@ -61,7 +65,10 @@ pub struct RoundView {
     pub cohort: Vec<SeatView>,
     /// Every decision and its reason, oldest first.
     pub reasons: Vec<String>,
+    /// Who decides placement, as `name@version (digest)`, and the component that did.
     pub placement: String,
+    #[serde(default)]
+    pub placement_policy: Option<Digest>,
     pub aggregation: String,
     /// The model this round committed.
     pub committed: Option<Digest>,
@@ -85,6 +92,12 @@ pub struct SeatView {
     pub update_bytes: Option<u64>,
     /// How much its update counted.
     pub weight: Option<f32>,
+    /// Why it counted so, if the policy says.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// Model versions its update was behind.
+    #[serde(default)]
+    pub staleness: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,6 +113,9 @@ pub struct WorkerView {
     pub datasets: Vec<String>,
     pub trainers: Vec<String>,
     pub rounds_assigned: u64,
+    /// How long its updates take from assignment to arrival, in milliseconds.
+    #[serde(default)]
+    pub latency_ms: Option<f64>,
     /// What the worker last reported of its machine; filled in by the coordinator.
     pub load: Option<crate::policy::WorkerLoad>,
 }
@@ -133,8 +149,9 @@ impl RunView {
             submitted_at: run.submitted_at,
             ended_at: ended.map(|(at, _)| at),
             model: run.model.clone(),
-            placement: run.spec.placement.clone(),
-            aggregation: run.spec.aggregation.clone(),
+            placement: run.placement.clone(),
+            aggregation: run.aggregation.clone(),
+            traits: run.traits.clone(),
             seed: run.spec.seed,
             evaluations: run
                 .evaluations
@@ -149,14 +166,12 @@ impl RunView {
 impl RoundView {
     #[must_use]
     pub fn of(run: &Run, round: &Round, federation: &Federation) -> Self {
-        let receipt = match round.outcome() {
-            Some(Outcome::Committed { receipt }) => Some(receipt),
-            _ => None,
-        };
+        let receipt = round.committed();
         let mut weights = receipt.map(|receipt| receipt.weights.iter().copied()).into_iter().flatten();
+        let mut notes = receipt.map(|receipt| receipt.notes.iter().cloned()).into_iter().flatten();
         let cohort = round.seats.iter().map(|(worker, seat)| {
-            let weight = seat.receipt().and_then(|_| weights.next());
-            SeatView::of(worker, seat, weight, federation)
+            let counted = seat.receipt().map(|_| (weights.next(), notes.next()));
+            SeatView::of(worker, seat, counted.unwrap_or_default(), federation)
         });
         Self {
             run: run.id.clone(),
@@ -170,6 +185,7 @@ impl RoundView {
             cohort: cohort.collect(),
             reasons: round.reasons.clone(),
             placement: round.placement.to_string(),
+            placement_policy: round.placed_by,
             aggregation: round.aggregation.to_string(),
             committed: receipt.map(|receipt| receipt.model),
             aggregation_policy: receipt.map(|receipt| receipt.policy),
@@ -179,7 +195,8 @@ impl RoundView {
 }
 
 impl SeatView {
-    fn of(worker: &WorkerName, seat: &Seat, weight: Option<f32>, federation: &Federation) -> Self {
+    fn of(worker: &WorkerName, seat: &Seat, counted: (Option<f32>, Option<String>), federation: &Federation) -> Self {
+        let (weight, note) = counted;
         use crate::round::SeatState::{Declined, Failed, Lost};
         let reason = match &seat.state {
             Declined { reason } | Failed { reason } | Lost { reason } => Some(reason.clone()),
@@ -201,6 +218,8 @@ impl SeatView {
             update: receipt.map(|receipt| receipt.update),
             update_bytes: receipt.map(|receipt| receipt.bytes),
             weight,
+            note,
+            staleness: 0,
         }
     }
 }
@@ -229,6 +248,7 @@ impl WorkerView {
             datasets: names(|capacity| &capacity.datasets),
             trainers: names(|capacity| &capacity.trainers),
             rounds_assigned: worker.rounds_assigned,
+            latency_ms: worker.latency_ms,
             load: None,
         }
     }

@@ -50,7 +50,7 @@ pub enum Presence {
     Lost { since: Timestamp, reason: String },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
     pub name: WorkerName,
     pub region: Region,
@@ -61,12 +61,27 @@ pub struct Worker {
     pub is_draining: bool,
     /// Rounds it was chosen for so far.
     pub rounds_assigned: u64,
+    /// How long its updates take from assignment to arrival, in milliseconds: a mean in which the newest counts a quarter.
+    pub latency_ms: Option<f64>,
 }
 
 impl Worker {
     #[must_use]
     pub fn new(name: WorkerName, region: Region) -> Self {
-        Self { name, region, presence: Presence::Enrolled, capacity: None, is_draining: false, rounds_assigned: 0 }
+        Self {
+            name,
+            region,
+            presence: Presence::Enrolled,
+            capacity: None,
+            is_draining: false,
+            rounds_assigned: 0,
+            latency_ms: None,
+        }
+    }
+
+    pub(crate) fn measure(&mut self, latency_ms: u64) {
+        let newest = latency_ms as f64;
+        self.latency_ms = Some(self.latency_ms.map_or(newest, |mean| mean + (newest - mean) / 4.0));
     }
 
     #[must_use]

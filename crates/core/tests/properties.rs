@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use polder_core::effect::AggregationTask;
 use polder_core::enrolment::{Applicant, Grant};
 use polder_core::policy::{AggregationTraits, Declined, Placed, PlacementAnswer, PlacementQuestion};
-use polder_core::round::{AggregateReceipt, Evaluation, UpdateReceipt};
+use polder_core::round::{AggregateReceipt, Evaluation, Kept, UpdateReceipt};
 use polder_core::spec::RunSpec;
 use polder_core::worker::Capacity;
 use polder_core::{
@@ -63,6 +63,8 @@ enum Move {
     Aggregate {
         weights: i8,
         weight: f32,
+        kept: Kept,
+        has_notes: bool,
     },
     AggregationFails,
     Connect {
@@ -186,7 +188,7 @@ impl Play {
             Move::Fail { run, worker } => {
                 Event::AssignmentFailed { assignment: self.assignment(&run, &worker), reason: "oom".into() }
             }
-            Move::Aggregate { weights, weight } => {
+            Move::Aggregate { weights, weight, kept, has_notes } => {
                 let task = self.aggregation.clone()?;
                 let count = task.inputs.len().saturating_add_signed(weights.into());
                 let receipt = AggregateReceipt::new(
@@ -196,6 +198,11 @@ impl Play {
                     vec![weight; count],
                     "by examples".into(),
                 );
+                // As many tensors as this policy promised, unless there are none to begin with.
+                let tensors = self.federation.runs[&task.run].traits.state_tensors as usize;
+                let kept = Kept { tensors: kept.tensors.into_iter().cycle().take(tensors).collect(), ..kept };
+                let notes = vec!["as the others".into(); if has_notes { count } else { 0 }];
+                let receipt = AggregateReceipt { kept, notes, ..receipt };
                 Event::Aggregated { run: task.run, round: task.round, receipt }
             }
             Move::AggregationFails => {

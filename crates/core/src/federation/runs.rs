@@ -1,5 +1,6 @@
 //! Events of one round are passed to it; what it asks for becomes effects; a closed round turns its run's page.
 
+use super::policies::check_fit;
 use super::{Effects, Federation, Refusal};
 use crate::digest::Digest;
 use crate::effect::{AggregationInput, AggregationTask, Assignment, Effect};
@@ -8,6 +9,7 @@ use crate::policy::{AggregationTraits, PolicyChoice, UpdateSummary};
 use crate::round::{Phase, Round, RoundEffect, RoundEvent, Seat, Task};
 use crate::run::{Run, RunStatus};
 use crate::spec::RunSpec;
+use crate::time::Timestamp;
 use crate::worker::Worker;
 
 impl Federation {
@@ -22,6 +24,7 @@ impl Federation {
             return Err(Refusal::RunExists { run: id });
         }
         spec.check()?;
+        check_fit(&spec.aggregation, &traits, spec.cohort.quorum)?;
         let text = format!("{id} submitted: {} rounds on `{}`", spec.rounds, spec.dataset);
         effects.announce(Some(&id), None, None, "run-submitted", text);
         self.runs.insert(id.clone(), Run::submit(id.clone(), spec, traits, effects.now));
@@ -60,12 +63,26 @@ impl Federation {
         round.seats.get(&assignment.worker)?.receipt().map(|receipt| receipt.update)
     }
 
-    /// Whether `worker` is at work on the model `digest`.
+    /// Whether `worker` is at work on what `digest` names: its model, or the control variate that goes with it.
     #[must_use]
     pub fn starts_from(&self, worker: &WorkerName, digest: &Digest) -> bool {
+        let names = |round: &&Round| {
+            round.base.digest == *digest || round.control_variate.is_some_and(|tensor| tensor.digest == *digest)
+        };
         let open = self.runs.values().filter_map(|run| run.round.as_ref());
-        open.filter(|round| round.base.digest == *digest)
-            .any(|round| round.seats.get(worker).is_some_and(Seat::is_active))
+        open.filter(names).any(|round| round.seats.get(worker).is_some_and(Seat::is_active))
+    }
+
+    /// How long the worker has been at `assignment`, in milliseconds.
+    pub(super) fn latency(&self, now: Timestamp, assignment: &AssignmentId) -> Option<u64> {
+        let round = self.runs.get(&assignment.run)?.round(assignment.round)?;
+        Some(now.ms_since(round.seats.get(&assignment.worker)?.assigned_at))
+    }
+
+    pub(super) fn measure(&mut self, worker: &WorkerName, latency_ms: Option<u64>) {
+        if let (Some(worker), Some(ms)) = (self.workers.get_mut(worker), latency_ms) {
+            worker.measure(ms);
+        }
     }
 
     pub(super) fn seat_event(
@@ -89,7 +106,7 @@ impl Federation {
         self.pass(run, event, effects)
     }
 
-    fn running(&self, id: &RunId) -> Result<&Run, Refusal> {
+    pub(super) fn running(&self, id: &RunId) -> Result<&Run, Refusal> {
         let run = self.runs.get(id).ok_or_else(|| Refusal::UnknownRun { run: id.clone() })?;
         match run.status {
             RunStatus::Running => Ok(run),
@@ -119,7 +136,12 @@ impl Federation {
         result
     }
 
-    fn pass_on_without_turning(&mut self, id: &RunId, event: RoundEvent, effects: &mut Effects) -> Result<(), Refusal> {
+    pub(super) fn pass_on_without_turning(
+        &mut self,
+        id: &RunId,
+        event: RoundEvent,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
         let Some(run) = self.runs.get_mut(id) else { return Err(Refusal::UnknownRun { run: id.clone() }) };
         let terms = run.terms();
         let Some(round) = &mut run.round else {
@@ -146,6 +168,7 @@ impl Federation {
                 effects.push(Effect::CancelAssignment { assignment, reason });
             }
             RoundEffect::Aggregate => self.aggregate(id, effects),
+            RoundEffect::AskPrevious { kind, reason } => self.go_back(id, kind, reason, effects),
             RoundEffect::Announce { worker, kind, text } => {
                 effects.announce(Some(id), Some(round), worker.as_ref(), kind, text);
             }
@@ -176,7 +199,7 @@ impl Federation {
                 PolicyChoice::Builtin => run.aggregation.clone(),
             },
             training: round.traits.training,
-            control_variate: run.control_variate(round),
+            control_variate: round.control_variate,
         })));
     }
 
@@ -208,7 +231,7 @@ impl Federation {
             seed: seed(run.spec.seed, &[b"aggregation", &round.number.to_le_bytes()]),
             population: self.population(run),
             inputs: inputs.collect(),
-            kept: run.kept_for(&round.aggregation),
+            kept: run.kept_for(&round.aggregation, &round.traits),
         })));
     }
 

@@ -170,7 +170,7 @@ impl Federation {
             slots: worker.slots(),
             slots_free: worker.slots().saturating_sub(taken.get(&worker.name).copied().unwrap_or(0)),
             rounds_assigned: worker.rounds_assigned,
-            latency_ms: None,
+            latency_ms: worker.latency_ms,
             load: crate::policy::WorkerLoad::default(),
         });
         let state = match &policy {
@@ -241,7 +241,7 @@ impl Federation {
             let chosen: Vec<&Placed> = answer.assignments.iter().filter(|placed| placed.run == run).collect();
             let declined = answer.declined.iter().find(|declined| declined.run == run);
             let declined = declined.map_or("it gave no reason", |declined| declined.reason.as_str());
-            self.place(&run, number, &question.policy, &chosen, declined, effects);
+            self.place(&run, number, (&question.policy, policy), &chosen, declined, effects);
         }
         Ok(())
     }
@@ -250,7 +250,7 @@ impl Federation {
         &mut self,
         id: &RunId,
         number: RoundNumber,
-        policy: &PolicyChoice,
+        (policy, by): (&PolicyChoice, Digest),
         chosen: &[&Placed],
         declined: &str,
         effects: &mut Effects,
@@ -274,13 +274,18 @@ impl Federation {
             let seat = |placed: &&Placed| (placed.worker.clone(), Seat::new(placed.gpu, tidy_reason(&placed.reason)));
             // Fewer may be wanted than were asked for: a lost worker may have returned meanwhile.
             let wanted = usize::try_from(seats).unwrap_or(usize::MAX);
-            RoundEvent::Placed { chosen: here.into_iter().take(wanted).map(seat).collect(), reason }
+            RoundEvent::Placed { chosen: here.into_iter().take(wanted).map(seat).collect(), by, reason }
         } else if here.len() == chosen.len() {
             RoundEvent::PlacementDeclined { reason: tidy_reason(declined) }
         } else {
             // Workers left between question and answer: the next look asks anew with those that are here.
             return;
         };
+        if let (RoundEvent::Placed { .. }, PolicyChoice::Pinned(policy)) = (&event, policy)
+            && let Some(run) = self.runs.get_mut(id)
+        {
+            run.placed(policy);
+        }
         self.pass_on(id, event, effects);
     }
 }

@@ -3,6 +3,7 @@
 mod enrolment;
 mod membership;
 mod placement;
+mod policies;
 mod restart;
 mod rounds;
 mod world;

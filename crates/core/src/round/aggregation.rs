@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Outcome, Phase, Round, RoundEffect, RoundRefusal};
 use crate::digest::Digest;
-use crate::policy::{PolicyChoice, tidy_reason};
+use crate::policy::{PolicyChoice, PolicyKind, STATE_BYTES_MAX, tidy_reason};
 use crate::time::Timestamp;
 
 /// The new model, stored, and how it came about.
@@ -69,10 +69,11 @@ impl Round {
         if let Some(weight) = receipt.weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
             return Err(RoundRefusal::BadWeight { round: self.number, weight: weight.to_string() });
         }
-        let (weights, updates) = (receipt.weights.len(), self.reported());
-        if weights as u64 != u64::from(updates) {
-            return self.aggregation_failed(format!("it gave {weights} weights for {updates} updates"), effects);
+        if let Err(problem) = self.check_receipt(&receipt) {
+            self.policy_failed(PolicyKind::Aggregation, &problem, effects);
+            return Ok(());
         }
+        receipt.notes = receipt.notes.iter().map(|note| tidy_reason(note)).collect();
         receipt.reason = tidy_reason(&receipt.reason);
         self.note(receipt.reason.clone());
         let text =
@@ -82,22 +83,34 @@ impl Round {
         Ok(())
     }
 
-    /// The run's own policy failed: once more with the built-in. The built-in failed: the model stays as it was.
+    /// Whether the policy kept to what a round of this many updates, and its own traits, allow.
+    fn check_receipt(&self, receipt: &AggregateReceipt) -> Result<(), String> {
+        let AggregateReceipt { weights, notes, kept, .. } = receipt;
+        let (weights, notes, updates) = (weights.len() as u64, notes.len() as u64, u64::from(self.reported()));
+        if weights != updates {
+            return Err(format!("it gave {weights} weights for {updates} updates"));
+        }
+        if notes != 0 && notes != updates {
+            return Err(format!("it gave {notes} notes for {updates} updates"));
+        }
+        let PolicyChoice::Pinned(_) = self.aggregation else { return Ok(()) };
+        let (tensors, promised) = (kept.tensors.len() as u64, u64::from(self.traits.state_tensors));
+        if tensors != 0 && tensors != promised {
+            return Err(format!("it keeps {tensors} state tensors and said {promised}"));
+        }
+        if kept.state.len() > STATE_BYTES_MAX {
+            return Err(format!("its state has {} bytes; at most {STATE_BYTES_MAX} are kept", kept.state.len()));
+        }
+        Ok(())
+    }
+
     pub(super) fn aggregation_failed(
         &mut self,
-        reason: String,
+        reason: &str,
         effects: &mut Vec<RoundEffect>,
     ) -> Result<(), RoundRefusal> {
         let Phase::Aggregation { .. } = self.phase else { return Err(self.wrong_phase()) };
-        if self.aggregation == PolicyChoice::Builtin {
-            self.abandon(format!("aggregation failed: {reason}"), effects);
-            return Ok(());
-        }
-        let text = format!("aggregation by {} failed ({reason}); retried with the built-in policy", self.aggregation);
-        self.note(text.clone());
-        effects.push(RoundEffect::Announce { worker: None, kind: "policy-failed", text });
-        self.aggregation = PolicyChoice::Builtin;
-        effects.push(RoundEffect::Aggregate);
+        self.policy_failed(PolicyKind::Aggregation, reason, effects);
         Ok(())
     }
 }

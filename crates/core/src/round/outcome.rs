@@ -24,6 +24,15 @@ impl Round {
         self.phase = Phase::Closed(Outcome::Abandoned { reason });
     }
 
+    /// The receipt of the model that this round committed.
+    #[must_use]
+    pub fn committed(&self) -> Option<&AggregateReceipt> {
+        match self.outcome() {
+            Some(Outcome::Committed { receipt }) => Some(receipt),
+            _ => None,
+        }
+    }
+
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
         match &self.phase {

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seat {
     pub gpu: Option<u32>,
     /// Why the placement policy chose this worker.
     pub reason: String,
+    pub assigned_at: Timestamp,
     pub state: SeatState,
 }
 
@@ -156,9 +158,10 @@ impl Evaluation {
 }
 
 impl Seat {
+    /// A seat that is about to be given; the round fills in when.
     #[must_use]
     pub fn new(gpu: Option<u32>, reason: String) -> Self {
-        Self { gpu, reason, state: SeatState::Assigned }
+        Self { gpu, reason, assigned_at: Timestamp::default(), state: SeatState::Assigned }
     }
 
     /// It may still report, and it occupies a slot of its worker.

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, Round, RoundEffect, RoundRefusal, Seat, Task, Terms};
+use crate::digest::Digest;
 use crate::id::WorkerName;
-use crate::policy::PolicyChoice;
+use crate::policy::PolicyKind;
 use crate::time::Timestamp;
 
 /// How long a placement policy that declined is left alone.
@@ -84,7 +85,7 @@ impl Round {
         &mut self,
         now: Timestamp,
         terms: &Terms,
-        chosen: Vec<(WorkerName, Seat)>,
+        (chosen, by): (Vec<(WorkerName, Seat)>, Digest),
         reason: String,
         effects: &mut Vec<RoundEffect>,
     ) -> Result<(), RoundRefusal> {
@@ -99,8 +100,10 @@ impl Round {
         let text = format!("{task} on {}: {reason}", names.join(", "));
         self.note(text.clone());
         effects.push(RoundEffect::Announce { worker: None, kind: "cohort-chosen", text });
+        self.placed_by = Some(by);
+        self.placement_failures = 0;
         for (worker, seat) in chosen {
-            self.seats.insert(worker.clone(), seat);
+            self.seats.insert(worker.clone(), Seat { assigned_at: now, ..seat });
             effects.push(RoundEffect::Assign { worker });
         }
         if let Phase::Selection(_) = self.phase {
@@ -110,21 +113,13 @@ impl Round {
         Ok(())
     }
 
-    /// The run's own policy failed: the built-in decides the rest of this round. The built-in failed: the round is over.
     pub(super) fn placement_failed(
         &mut self,
-        reason: String,
+        reason: &str,
         effects: &mut Vec<RoundEffect>,
     ) -> Result<(), RoundRefusal> {
         self.open_phase()?;
-        if self.placement == PolicyChoice::Builtin {
-            self.abandon(format!("placement failed: {reason}"), effects);
-            return Ok(());
-        }
-        let text = format!("placement by {} failed ({reason}); the built-in policy decides this round", self.placement);
-        self.note(text.clone());
-        effects.push(RoundEffect::Announce { worker: None, kind: "policy-failed", text });
-        self.placement = PolicyChoice::Builtin;
+        self.policy_failed(PolicyKind::Placement, reason, effects);
         Ok(())
     }
 

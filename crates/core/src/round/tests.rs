@@ -1,6 +1,7 @@
 //! The rules of one round, a file a phase under `round/`: each test says one of them.
 
 use super::*;
+use crate::policy::PolicyRef;
 
 /// A round being played: who did what, then what is true.
 struct Play {
@@ -26,12 +27,13 @@ fn evaluation_of(seats: u32) -> Play {
 
 fn open(task: Task) -> Round {
     let base = ModelVersion { version: 3, digest: Digest::blake3([3; 32]), bytes: 400 };
-    Round::open(7, task, base, Timestamp(1_000), pinned("least-loaded"), pinned("fedavg"), AggregationTraits::default())
+    let (placement, aggregation) = (policy("least-loaded"), policy("fedavg"));
+    let policies = Policies { placement, aggregation, traits: AggregationTraits::default(), control_variate: None };
+    Round::open(7, task, base, Timestamp(1_000), policies)
 }
 
-fn pinned(name: &str) -> PolicyChoice {
-    let name = crate::id::PolicyName::new(name).unwrap();
-    PolicyChoice::Pinned(crate::policy::PolicyRef::new(name, Digest::sha256([9; 32])))
+fn policy(name: &str) -> PolicyRef {
+    PolicyRef::new(crate::id::PolicyName::new(name).unwrap(), Digest::sha256([9; 32]))
 }
 
 fn worker(name: &str) -> WorkerName {
@@ -81,7 +83,11 @@ impl Play {
     #[track_caller]
     fn placed(self, names: &[&str]) -> Self {
         let seat = |name: &&str| (worker(name), Seat::new(None, "it is free".into()));
-        self.event(RoundEvent::Placed { chosen: names.iter().map(seat).collect(), reason: "chosen".into() })
+        self.event(RoundEvent::Placed {
+            chosen: names.iter().map(seat).collect(),
+            by: Digest::sha256([9; 32]),
+            reason: "chosen".into(),
+        })
     }
 
     #[track_caller]
@@ -163,5 +169,6 @@ fn lost(name: &str) -> RoundEvent {
 mod aggregation;
 mod configuration;
 mod evaluation;
+mod policies;
 mod reporting;
 mod selection;

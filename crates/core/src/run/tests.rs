@@ -56,7 +56,7 @@ impl Run {
         let receipt = AggregateReceipt::new(model, 400, model, vec![1.0], "all of it".into());
         let chosen = vec![(worker.clone(), Seat::new(None, "free".into()))];
         self.play([
-            RoundEvent::Placed { chosen, reason: "chosen".into() },
+            RoundEvent::Placed { chosen, by: Digest::sha256([9; 32]), reason: "chosen".into() },
             RoundEvent::Reported { worker, receipt: update },
             RoundEvent::Aggregated { receipt },
         ])
@@ -65,7 +65,7 @@ impl Run {
     fn evaluates(self, accuracy: f64) -> Self {
         let worker = crate::id::WorkerName::new("a").unwrap();
         let chosen = vec![(worker.clone(), Seat::new(None, "free".into()))];
-        let placed = RoundEvent::Placed { chosen, reason: "chosen".into() };
+        let placed = RoundEvent::Placed { chosen, by: Digest::sha256([9; 32]), reason: "chosen".into() };
         self.play([placed, RoundEvent::Evaluated { worker, evaluation: metrics(accuracy) }])
     }
 

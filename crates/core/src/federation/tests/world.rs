@@ -7,7 +7,9 @@ use crate::digest::Digest;
 use crate::enrolment::{Applicant, Grant};
 use crate::federation::Refusal;
 use crate::id::{AssignmentId, PolicyName, QuestionId, Region, RoundNumber, RunId, TokenId, WorkerName};
-use crate::policy::{AggregationTraits, Declined, Placed, PlacementAnswer, PlacementQuestion, PolicyChoice, PolicyRef};
+use crate::policy::{
+    AggregationTraits, Declined, OnFailure, Placed, PlacementAnswer, PlacementQuestion, PolicyChoice, PolicyRef,
+};
 use crate::round::{AggregateReceipt, Round, SeatState, UpdateReceipt};
 use crate::run::Run;
 use crate::spec::{CohortSpec, Deadlines, ModelSpec, RunSpec, TrainerSpec};
@@ -42,6 +44,10 @@ pub(super) fn region(name: &str) -> Region {
 pub(super) fn policy(name: &str) -> PolicyRef {
     let digest = Digest::sha256([name.as_bytes()[0]; 32]);
     PolicyRef::new(PolicyName::new(name).unwrap(), digest)
+}
+
+pub(super) fn policy_with(name: &str, on_failure: OnFailure) -> PolicyRef {
+    PolicyRef { on_failure, ..policy(name) }
 }
 
 /// A run of two rounds that wants `size` updates and needs `quorum`.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::STATE_BYTES_MAX;
 
 fn two_reported() -> Play {
     let play = round_of(2, 0, 2).placed(&["a", "b"]).reported("a").reported("b").phase_is("aggregation");
@@ -51,6 +52,25 @@ fn weights_that_do_not_fit_the_updates_fail_the_policy() {
     let not_all = RoundEvent::Aggregated { receipt: aggregate_of(1) };
     let play = two_reported().event(not_all).phase_is("aggregation").says("1 weights for 2 updates");
     assert_eq!(play.round.aggregation, PolicyChoice::Builtin);
+}
+
+#[test]
+fn what_a_policy_keeps_and_notes_is_held_to_what_it_said() {
+    let tensor = StateTensor { digest: Digest::blake3([5; 32]), bytes: 400 };
+    let kept = |tensors: usize, state: usize| Kept { tensors: vec![tensor; tensors], state: vec![0; state] };
+    let with = |kept, notes: &[&str]| {
+        let mut play = two_reported();
+        play.round.traits.state_tensors = 2;
+        let notes = notes.iter().map(|note| (*note).into()).collect();
+        play.event(RoundEvent::Aggregated { receipt: AggregateReceipt { kept, notes, ..aggregate_of(2) } })
+    };
+    with(kept(0, 0), &[]).phase_is("committed");
+    with(kept(2, STATE_BYTES_MAX), &["a", "b"]).phase_is("committed");
+    with(kept(1, 0), &[]).phase_is("aggregation").says("keeps 1 state tensors and said 2");
+    with(kept(2, STATE_BYTES_MAX + 1), &[]).phase_is("aggregation").says("its state has 65537 bytes");
+    with(kept(0, 0), &["only one"]).phase_is("aggregation").says("1 notes for 2 updates");
+    let play = with(kept(0, 0), &["a\nb", "c"]);
+    assert_eq!(play.round.committed().unwrap().notes, ["a b", "c"]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_builtin_that_fails_too_ends_the_round() {
 #[test]
 fn nobody_is_placed_in_a_round_that_needs_nobody() {
     let mut play = round_of(1, 0, 1).placed(&["a"]);
-    let again = RoundEvent::Placed { chosen: Vec::new(), reason: "again".into() };
+    let again = RoundEvent::Placed { chosen: Vec::new(), by: Digest::sha256([9; 32]), reason: "again".into() };
     assert!(matches!(play.refused(again), RoundRefusal::WrongPhase { .. }));
     assert!(matches!(play.refused(waited(3)), RoundRefusal::WrongPhase { .. }));
 }
