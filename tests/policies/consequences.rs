@@ -11,12 +11,11 @@ use polder_tests::{Coordinator, Peer, eventually, update};
 use crate::federation::{Diligent, notices, push, rounds, set, spec, still_serves};
 
 /// What each guest is found out by.
-const GUESTS: [(&str, PolicyKind, &str); 14] = [
+const GUESTS: [(&str, PolicyKind, &str); 13] = [
     ("later-unreachable-in-place", Placement, "trapped: wasm `unreachable`"),
     ("later-loop-in-place", Placement, "did not answer within"),
     ("later-worker-unknown", Placement, "worker 99 is named"),
     ("later-worker-twice", Placement, "twice"),
-    ("later-overcommits", Placement, "not among the candidates"),
     ("later-unreachable-in-weigh", Aggregation, "trapped: wasm `unreachable`"),
     ("later-loop-in-weigh", Aggregation, "did not answer within"),
     ("later-memory-bomb-in-weigh", Aggregation, "bytes of memory (memory_bytes_max)"),
@@ -88,6 +87,24 @@ async fn builtin() {
         assert!(failures.iter().all(|notice| notice.text.contains(why)), "{guest}: {failures:?}");
     }
     still_serves(&coordinator).await;
+    worker.stop().await;
+    coordinator.stop().await;
+}
+
+/// A worker that is busy gets no second seat, whatever a policy says.
+#[tokio::test(flavor = "multi_thread")]
+async fn overcommitted() {
+    let coordinator = Coordinator::start().await;
+    let mut busy = Peer::enrolled(&coordinator, "eu-west-1").await;
+    let mut session = busy.session().await;
+    let long = coordinator.submit(&coordinator.spec().await).await.unwrap();
+    let id = session.assignment().await.assignment.unwrap();
+    let worker = Diligent::start(&coordinator, "eu-west-2").await;
+    let (policy, ended, rounds) = run_under(&coordinator, "later-overcommits", Placement, Builtin).await;
+    fell_back(&policy, Placement, &ended, &rounds);
+    says(&rounds[1], "eu-west-1", "the built-in policy decides this round");
+    busy.upload(&id, &update::filled(1.0).to_safetensors(), |_| ()).await.unwrap();
+    assert_eq!(coordinator.ended(&long).await.status, "completed");
     worker.stop().await;
     coordinator.stop().await;
 }
