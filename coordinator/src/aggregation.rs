@@ -1,186 +1,125 @@
-//! From spooled updates to the next model: `model + Σ weight_k · update_k`, computed where the files are.
+//! From spooled updates to the next model, computed where the files are.
 //!
-//! The pipeline walks the parameter axis in blocks. All threads of the rayon pool share a block, each taking chunks of
-//! it and reading the updates' part of a chunk a few updates at a time, into buffers that stay in its cache. While
-//! one block is summed, the block before it is hashed and written. So memory does not grow with the number of updates
-//! or the size of the model, and as every parameter is summed by itself, in the order of the updates, neither
-//! threads nor chunks can change a bit of the result.
+//! All files of a round (the model, the updates, the state tensors, and what comes out) have the same header and the same
+//! length, so the pipeline walks them by their bytes: in *stretches*, which threads take one after the other, and through
+//! a stretch in *tiles*, which fit the caches; a policy gets them in *chunks*. All begin at multiples of a power of two,
+//! which makes each stretch a subtree of the file's BLAKE3 tree: whoever has a tile hashes it, writes it at its place, and nobody waits for anybody.
+//! Memory is a few tiles a thread, however many updates there are and however large the model is.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`job`] | what is to be computed, checked |
+//! | [`statistics`](self::statistics()) | norms and inner products of whole updates, which come first |
+//! | `stretch` | a stretch from its first tile to its last: sums or `combine`, then `step` |
+//! | `walk` | threads and stretches |
+//! | `source`, `outputs`, `tree` | files that are read, files that are written, their digests |
+//!
+//! The result has the same bits however many threads there are and in whatever order updates arrived: sums run over the
+//! updates in the job's order, each parameter by itself; statistics add fixed pieces in their order; and a policy's
+//! instance sees one stretch from its start to its end, whoever runs it.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use polder_core::Digest;
+use polder_core::round::StateTensor;
 
-use polder_core::{AssignmentId, Digest};
-use polder_tensor::{Layout, NotFinite, finite};
-
-use crate::spool::SpooledUpdate;
-use crate::store::blobs::hash_into;
-use crate::store::{BlobWriter, Blobs, StoreError};
-
-mod block;
+mod error;
+mod job;
+mod outputs;
+mod room;
 mod source;
+mod statistics;
+mod stretch;
+mod tree;
+mod walk;
 
-use block::{Block, Scratch};
-use source::Source;
+pub use error::AggregationError;
+pub use job::{Job, PolicyCall};
+pub use statistics::statistics;
 
-/// Parameters that a thread sums at a time: 128 KiB of each update.
-const CHUNK_PARAMETERS: usize = 32 << 10;
-/// Chunks of a block, for each thread of the pool.
-const CHUNKS_PER_THREAD: usize = 8;
-/// Parameters of a block however many threads there are; the four buffers of two blocks then have 64 MiB.
-const BLOCK_PARAMETERS_MAX: usize = 4 << 20;
+use job::Checked;
+use outputs::Outputs;
+use stretch::Scratch;
+use walk::Axis;
 
-/// Why a round's updates did not become a model.
-#[derive(Debug, thiserror::Error)]
-pub enum AggregationError {
-    #[error("there are {updates} updates, but {weights} weights")]
-    WeightCount { updates: usize, weights: usize },
-    #[error("the weight of the update from {assignment} is {weight}; weights are finite and not negative")]
-    Weight { assignment: AssignmentId, weight: f32 },
-    #[error("no update has a weight above zero")]
-    NothingWeighed,
-    #[error("the sum is too large for a float32: {0}; lower the learning rate or the weights")]
-    Overflow(NotFinite),
-    #[error("model {digest} is corrupt: its bytes have the digest {found}; restore it from a backup")]
-    ModelCorrupt { digest: Digest, found: Digest },
-    #[error("`{}` does not have the shape of the model it belongs to", path.display())]
-    Shape { path: PathBuf },
-    #[error("could not read `{}`", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+/// A fresh instance of the policy walks this much of the file, 512 Ki parameters. Part of what a policy's answers depend
+/// on if it does not keep to the contract and remembers things, so it is the same on every machine.
+const STRETCH_BYTES: u64 = 2 << 20;
+/// The same where no policy is called: then it is only what a thread takes at a time.
+const SUM_STRETCH_BYTES: u64 = 1 << 20;
+/// What is read and written at a time; less costs more in system calls.
+const TILE_BYTES: u64 = 256 << 10;
+/// The least, whatever the number of updates: one chunk of BLAKE3.
+const TILE_BYTES_MIN: u64 = 1 << 10;
+/// The most that a policy gets at a time, 16 Ki parameters; with more, its instance's memory leaves the caches.
+const CHUNK_BYTES: u64 = 64 << 10;
+/// Updates that a thread reads before it adds them up.
+const GROUP: usize = 4;
+/// What a thread holds of all updates together, where `combine` must see them at once.
+const ROWS_BYTES_MAX: u64 = 8 << 20;
 
-/// The next model, as it was stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The next model and the policy's state tensors, as they were stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aggregated {
     pub digest: Digest,
     /// Size of the file.
     pub bytes: u64,
+    /// As many as the policy's traits say, in their order.
+    pub state: Vec<StateTensor>,
 }
 
-/// Adds the weighted `updates` to the model `base` and stores the result durably among `blobs`.
+/// Makes the next model out of the current one and the updates, and stores it durably, with the policy's state tensors.
 ///
-/// Sums in the order of `updates`, which the caller fixes; an update of weight 0 is not even read. `base` is checked
-/// against its digest on the way; the updates were checked when they arrived. Blocks, and uses the rayon pool it is
-/// called in.
-pub fn aggregate(
-    blobs: &Blobs,
-    base: &Digest,
-    layout: &Arc<Layout>,
-    updates: &[SpooledUpdate],
-    weights: &[f32],
-) -> Result<Aggregated, AggregationError> {
-    aggregate_in_chunks(blobs, base, layout, updates, weights, CHUNK_PARAMETERS)
+/// Sums in the order of the updates, which the caller fixes; an update that counts for nothing is not even read. The
+/// model and the state tensors are checked against their digests on the way; the updates were checked when they arrived.
+/// Nothing is stored if anything fails. Blocks, and uses the rayon pool it is called in.
+///
+/// # Errors
+/// [`AggregationError::is_policys_fault`] tells a policy's failures from those of this machine.
+pub fn aggregate(job: &Job<'_>) -> Result<Aggregated, AggregationError> {
+    aggregate_by(job, &Sizes::default())
 }
 
-fn aggregate_in_chunks(
-    blobs: &Blobs,
-    base: &Digest,
-    layout: &Arc<Layout>,
-    updates: &[SpooledUpdate],
-    weights: &[f32],
-    chunk: usize,
-) -> Result<Aggregated, AggregationError> {
-    let (updates, weights) = weighed(updates, weights)?;
-    let model = Source::open(&blobs.path(base), layout)?;
-    let updates = updates.iter().map(|path| Source::open(path, layout)).collect::<Result<Vec<_>, _>>()?;
-    let sum = Sum { model, updates, weights, layout, chunk, scratch: Scratch::for_pool() };
-
-    let mut sink = Sink::open(blobs, layout)?;
-    let [mut ready, mut next] = [0, 1].map(|_| Block::with_room(sum.block_parameters()));
-    if sum.parameters() <= chunk {
-        // Too small to share: waking other threads would cost more than the sum.
-        sum.fill(&mut ready, 0)?;
-        sink.take(&ready)?;
-        return sink.finish(base);
-    }
-    for start in (0..sum.parameters()).step_by(sum.block_parameters()) {
-        let (read, written) = rayon::join(|| sum.fill(&mut next, start), || sink.take(&ready));
-        read?;
-        written?;
-        std::mem::swap(&mut ready, &mut next);
-    }
-    sink.take(&ready)?;
-    sink.finish(base)
+/// How the axis is cut. Nothing here changes a bit of the result of a policy that keeps to the contract.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    stretch_bytes: u64,
+    sum_stretch_bytes: u64,
+    tile_bytes: u64,
+    chunk_bytes: u64,
 }
 
-/// The files that count, with their weights.
-fn weighed<'update>(
-    updates: &'update [SpooledUpdate],
-    weights: &[f32],
-) -> Result<(Vec<&'update Path>, Vec<f32>), AggregationError> {
-    if updates.len() != weights.len() {
-        return Err(AggregationError::WeightCount { updates: updates.len(), weights: weights.len() });
-    }
-    let both = || updates.iter().zip(weights);
-    if let Some((update, weight)) = both().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0)) {
-        return Err(AggregationError::Weight { assignment: update.assignment.clone(), weight: *weight });
-    }
-    let (paths, weights): (Vec<_>, Vec<_>) =
-        both().filter(|(_, weight)| **weight > 0.0).map(|(update, weight)| (update.path.as_path(), *weight)).unzip();
-    if paths.is_empty() { Err(AggregationError::NothingWeighed) } else { Ok((paths, weights)) }
-}
-
-/// What is being computed.
-struct Sum<'layout> {
-    model: Source,
-    updates: Vec<Source>,
-    weights: Vec<f32>,
-    layout: &'layout Layout,
-    /// Parameters in a chunk.
-    chunk: usize,
-    scratch: Scratch,
-}
-
-impl Sum<'_> {
-    fn parameters(&self) -> usize {
-        // A layout counts its parameters in memory first.
-        usize::try_from(self.layout.parameter_count()).unwrap_or(usize::MAX)
-    }
-
-    fn block_parameters(&self) -> usize {
-        let shared = self.chunk.saturating_mul(CHUNKS_PER_THREAD * rayon::current_num_threads());
-        shared.min(BLOCK_PARAMETERS_MAX).min(self.parameters())
-    }
-}
-
-/// Where finished blocks go, in order: into the hashes of the old and the new model, and into the new file.
-struct Sink {
-    writer: BlobWriter,
-    base: blake3::Hasher,
-    layout: Arc<Layout>,
-    /// First parameter of the block to come.
-    start: usize,
-}
-
-impl Sink {
-    fn open(blobs: &Blobs, layout: &Arc<Layout>) -> Result<Self, AggregationError> {
-        let mut writer = blobs.writer()?;
-        writer.write(layout.header())?;
-        let mut base = blake3::Hasher::new();
-        base.update(layout.header());
-        Ok(Self { writer, base, layout: Arc::clone(layout), start: 0 })
-    }
-
-    fn take(&mut self, block: &Block) -> Result<(), AggregationError> {
-        if let Some(within) = finite::first_non_finite(block.sum()) {
-            return Err(AggregationError::Overflow(self.layout.not_finite(self.start + within)));
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            stretch_bytes: STRETCH_BYTES,
+            sum_stretch_bytes: SUM_STRETCH_BYTES,
+            tile_bytes: TILE_BYTES,
+            chunk_bytes: CHUNK_BYTES,
         }
-        hash_into(&mut self.base, bytemuck::cast_slice(block.model()));
-        self.writer.write(bytemuck::cast_slice(block.sum()))?;
-        self.start += block.sum().len();
-        Ok(())
     }
+}
 
-    fn finish(self, base: &Digest) -> Result<Aggregated, AggregationError> {
-        let found = Digest::blake3(*self.base.finalize().as_bytes());
-        if found != *base {
-            return Err(AggregationError::ModelCorrupt { digest: *base, found });
-        }
-        let (digest, bytes) = self.writer.finish()?;
-        Ok(Aggregated { digest, bytes })
+impl Sizes {
+    fn axis(&self, job: &Checked<'_>) -> Axis {
+        let stretch_bytes = if job.calls_policy() { self.stretch_bytes } else { self.sum_stretch_bytes };
+        let tile_bytes = bounded_tile(job.rows() as u64).min(self.tile_bytes);
+        let chunk_bytes = self.chunk_bytes.min(tile_bytes);
+        Axis { file_bytes: job.layout.file_bytes(), stretch_bytes, tile_bytes, chunk_bytes }
     }
+}
+
+/// The longest tile of which a thread may hold `rows`.
+fn bounded_tile(rows: u64) -> u64 {
+    let most = (ROWS_BYTES_MAX / rows.max(1)).clamp(TILE_BYTES_MIN, TILE_BYTES);
+    1 << most.ilog2()
+}
+
+fn aggregate_by(job: &Job<'_>, sizes: &Sizes) -> Result<Aggregated, AggregationError> {
+    let job = Checked::new(job)?;
+    let axis = sizes.axis(&job);
+    let outputs = Outputs::open(&job)?;
+    let scratch = || Scratch::new(&job, &axis);
+    let hashes = walk::each(&axis, scratch, |scratch, stretch| stretch::aggregate(&job, &outputs, scratch, stretch))?;
+    outputs.finish(&job, &hashes)
 }
 
 #[cfg(test)]

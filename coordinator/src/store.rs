@@ -19,6 +19,7 @@ use polder_core::{Digest, RunId};
 pub mod blobs;
 pub mod journal;
 
+pub(crate) use blobs::PlacedWriter;
 pub use blobs::{BlobWriter, Blobs};
 pub use journal::{JournalEntry, LogEntry, LogLine, Recorded};
 

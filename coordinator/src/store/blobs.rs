@@ -6,7 +6,7 @@
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,6 +105,13 @@ impl Blobs {
         let file = NamedTempFile::new_in(&self.incoming).map_err(StoreError::io("create a file in", &self.incoming))?;
         Ok(BlobWriter { blobs: self.clone(), file, hasher: blake3::Hasher::new(), bytes: 0 })
     }
+
+    /// Starts a BLAKE3 blob of `bytes` bytes that is written in parts, in any order, by blocking code.
+    pub(crate) fn placed_writer(&self, bytes: u64) -> Result<PlacedWriter, StoreError> {
+        let file = NamedTempFile::new_in(&self.incoming).map_err(StoreError::io("create a file in", &self.incoming))?;
+        file.as_file().set_len(bytes).map_err(StoreError::io("write", file.path()))?;
+        Ok(PlacedWriter { blobs: self.clone(), file })
+    }
 }
 
 /// A blob on its way. Dropped unfinished, it leaves nothing behind.
@@ -129,12 +136,46 @@ impl BlobWriter {
     pub fn finish(self) -> Result<(Digest, u64), StoreError> {
         let Self { blobs, file, hasher, bytes } = self;
         let digest = Digest::blake3(*hasher.finalize().as_bytes());
-        file.as_file().sync_data().map_err(StoreError::io("sync", file.path()))?;
-        let path = blobs.path(&digest);
-        file.persist(&path).map_err(|error| StoreError::io("create", &path)(error.error))?;
-        let dir = path.parent().unwrap_or(&blobs.dir);
-        sync_dir(dir).map_err(StoreError::io("sync", dir))?;
+        PlacedWriter { blobs, file }.sync()?.persist(&digest)?;
         Ok((digest, bytes))
+    }
+}
+
+/// A blob whose parts are written at their places, by several threads at once; they know its digest themselves. Dropped
+/// unfinished, it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct PlacedWriter {
+    blobs: Blobs,
+    file: NamedTempFile,
+}
+
+impl PlacedWriter {
+    pub(crate) fn write_at(&self, part: &[u8], offset: u64) -> Result<(), StoreError> {
+        self.file.as_file().write_all_at(part, offset).map_err(StoreError::io("write", self.file.path()))
+    }
+
+    /// Brings what was written to the disk.
+    pub(crate) fn sync(self) -> Result<SyncedBlob, StoreError> {
+        let Self { blobs, file } = self;
+        file.as_file().sync_data().map_err(StoreError::io("sync", file.path()))?;
+        Ok(SyncedBlob { blobs, file })
+    }
+}
+
+/// A blob that is on disk, and has no name yet.
+#[derive(Debug)]
+pub(crate) struct SyncedBlob {
+    blobs: Blobs,
+    file: NamedTempFile,
+}
+
+impl SyncedBlob {
+    /// Gives it its name, durably.
+    pub(crate) fn persist(self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.blobs.path(digest);
+        self.file.persist(&path).map_err(|error| StoreError::io("create", &path)(error.error))?;
+        let dir = path.parent().unwrap_or(&self.blobs.dir);
+        sync_dir(dir).map_err(StoreError::io("sync", dir))
     }
 }
 

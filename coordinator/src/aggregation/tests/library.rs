@@ -1,0 +1,1 @@
+//! Policies of ours, against their definitions in plain float64.
