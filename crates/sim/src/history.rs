@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use polder_core::effect::AggregationTask;
 use polder_core::invariants::Violation;
-use polder_core::policy::PlacementQuestion;
-use polder_core::round::{Outcome, Phase, Round};
+use polder_core::policy::{PlacementQuestion, PolicyChoice, PolicyRef};
+use polder_core::round::{Kept, Outcome, Phase, Round};
 use polder_core::{AssignmentId, Digest, Effect, Event, Federation, RoundNumber, RunId, Timestamp, WorkerName};
 
 use crate::digests::model_digest;
@@ -24,6 +25,9 @@ pub(crate) struct History {
     /// Seats that their workers gave up.
     given_up: BTreeSet<AssignmentId>,
     closed: BTreeMap<RunId, Vec<Round>>,
+    /// Who is aggregating a run's open round, and what its policies have kept.
+    aggregating: BTreeMap<RunId, PolicyChoice>,
+    kept: BTreeMap<RunId, (PolicyRef, Kept)>,
     questions: BTreeMap<(RunId, RoundNumber), Vec<u64>>,
     /// From when on every round that opens must commit.
     pub(crate) settled: Option<Timestamp>,
@@ -104,8 +108,15 @@ impl History {
 
     /// An event is in the journal: it has happened for good.
     pub(crate) fn journaled(&mut self, now: Timestamp, event: &Event, effects: &[Effect]) -> Checked {
+        if let Event::Aggregated { run, receipt, .. } = event
+            && effects.iter().any(|effect| matches!(effect, Effect::Announce(n) if n.kind == "round-committed"))
+            && let Some(PolicyChoice::Pinned(policy)) = self.aggregating.get(run)
+        {
+            self.kept.insert(run.clone(), (policy.clone(), receipt.kept.clone()));
+        }
         for effect in effects {
             match effect {
+                Effect::Aggregate(task) => self.finds_what_it_kept(task)?,
                 Effect::SendAssignment(assignment) => {
                     self.assigned.insert(assignment.id.clone());
                 }
@@ -130,6 +141,21 @@ impl History {
         }
         if self.accepted.insert(assignment.clone(), receipt.update).is_some() {
             return violated("no update counts twice", format!("{assignment} counted before"));
+        }
+        Ok(())
+    }
+
+    /// A policy finds what it, or another version of it, kept when it last committed a round of the run.
+    fn finds_what_it_kept(&mut self, task: &AggregationTask) -> Checked {
+        let AggregationTask { run, round, policy, .. } = task;
+        self.aggregating.insert(run.clone(), policy.clone());
+        let expected = match (policy, self.kept.get(run)) {
+            (PolicyChoice::Pinned(policy), Some((by, kept))) if policy.name == by.name => kept.clone(),
+            _ => Kept::default(),
+        };
+        if task.kept != expected {
+            let found = format!("round {round} of {run}, {policy}: {:?}, not {expected:?}", task.kept);
+            return violated("a policy finds what it kept", found);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //!
 //! After every event all of [`polder_core::invariants`] are checked, and what only the whole history can show: every
 //! update that counts was asked for and counts once · nothing acknowledged is lost · a closed round never changes · a
-//! committed model is made of exactly the updates that were taken · the journal gives the same federation again · every
+//! committed model is made of exactly the updates that were taken · a policy finds what it kept · the journal gives the same federation again · every
 //! round ends by its deadline · no policy is asked in a tight loop · time alone never keeps the coordinator busy · and
 //! once faults have stopped, every round commits and every run ends.
 //!

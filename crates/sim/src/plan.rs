@@ -37,6 +37,8 @@ pub struct Faults {
     pub stream_cut: f64,
     /// … a worker is drained, or no longer drained.
     pub drain: f64,
+    /// … somebody gives a run other policies.
+    pub swap: f64,
     /// … somebody stops a run.
     pub stop: f64,
     /// … a worker reports what it was never asked.
@@ -49,7 +51,7 @@ pub struct Faults {
     pub slow: f64,
     /// Of placement questions: the policy fails, declines or answers nonsense.
     pub placement: f64,
-    /// Of aggregations: the policy fails.
+    /// Of aggregations: the policy fails, or gives what does not fit the round or its own traits.
     pub aggregation: f64,
     /// Of what built-in policies are asked: they fail too.
     pub builtin: f64,
@@ -66,6 +68,7 @@ impl Faults {
         partition: 0.0,
         stream_cut: 0.0,
         drain: 0.0,
+        swap: 0.0,
         stop: 0.0,
         lie: 0.0,
         decline: 0.0,
@@ -87,18 +90,19 @@ impl Faults {
         partition: 0.2,
         stream_cut: 0.4,
         drain: 0.15,
+        swap: 0.5,
         stop: 0.02,
         lie: 0.8,
         decline: 0.1,
         fail: 0.1,
         slow: 0.25,
         placement: 0.35,
-        aggregation: 0.2,
+        aggregation: 0.35,
         builtin: 0.1,
     };
 
     /// Each fault by name, to vary and to print.
-    pub(crate) fn each_mut(&mut self) -> [(&'static str, &mut f64); 17] {
+    pub(crate) fn each_mut(&mut self) -> [(&'static str, &mut f64); 18] {
         [
             ("loss", &mut self.loss),
             ("duplication", &mut self.duplication),
@@ -109,6 +113,7 @@ impl Faults {
             ("partition", &mut self.partition),
             ("stream-cut", &mut self.stream_cut),
             ("drain", &mut self.drain),
+            ("swap", &mut self.swap),
             ("stop", &mut self.stop),
             ("lie", &mut self.lie),
             ("decline", &mut self.decline),

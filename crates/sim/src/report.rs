@@ -44,6 +44,9 @@ pub struct Counts {
     pub partitions: u64,
     pub lies: u64,
     pub policy_faults: u64,
+    /// Runs that somebody gave other policies, and policies that a run went back from.
+    pub policies_set: u64,
+    pub rolled_back: u64,
     pub rounds_committed: u64,
     pub rounds_abandoned: u64,
 }
@@ -62,6 +65,8 @@ impl Counts {
         self.partitions += other.partitions;
         self.lies += other.lies;
         self.policy_faults += other.policy_faults;
+        self.policies_set += other.policies_set;
+        self.rolled_back += other.rolled_back;
         self.rounds_committed += other.rounds_committed;
         self.rounds_abandoned += other.rounds_abandoned;
     }

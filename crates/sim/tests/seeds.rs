@@ -74,12 +74,15 @@ fn everything_struck(counts: &Counts, worlds: u64) {
         ("partitions", counts.partitions),
         ("lies", counts.lies),
         ("policy faults", counts.policy_faults),
+        ("swaps of policies", counts.policies_set),
         ("rounds committed", counts.rounds_committed),
         ("rounds abandoned", counts.rounds_abandoned),
     ];
     for (what, count) in struck {
         assert!(count >= worlds / 2, "too few {what} to prove anything: {count} in {worlds} worlds");
     }
+    // It takes a swap, a failure after it and a run that wants it so.
+    assert!(counts.rolled_back >= worlds / 50, "policies gone back from: {} in {worlds} worlds", counts.rolled_back);
 }
 
 #[test]

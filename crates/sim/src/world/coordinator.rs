@@ -27,7 +27,7 @@ pub(super) struct Coordinator {
     journal: Vec<(Timestamp, String)>,
     /// Durable: updates that were uploaded.
     pub(super) spool: BTreeSet<(AssignmentId, Digest)>,
-    /// Durable: models that aggregation stored.
+    /// Durable: models and state tensors that aggregation stored.
     pub(super) models: BTreeSet<Digest>,
     /// What the journal must give again after a crash.
     expected: Option<Federation>,
@@ -276,7 +276,11 @@ impl World {
             Effect::ReleaseSpool { run, round } => {
                 self.coordinator.spool.retain(|(id, _)| id.run != run || id.round != round);
             }
-            Effect::Announce(notice) => self.note(format!("{}: {}", notice.kind, notice.text)),
+            Effect::Announce(notice) => {
+                self.counts.policies_set += u64::from(notice.kind == "policies-set");
+                self.counts.rolled_back += u64::from(notice.kind == "policy-rolled-back");
+                self.note(format!("{}: {}", notice.kind, notice.text));
+            }
         }
         Ok(())
     }

@@ -4,9 +4,9 @@ use polder_core::round::UpdateReceipt;
 use polder_core::{AssignmentId, Event, RunId};
 
 use super::World;
-use super::setup::name;
+use super::setup::{a_placement, an_aggregation, name};
 use super::worker::Link;
-use crate::digests::digest;
+use crate::digests::{digest, traits_of};
 use crate::message::{At, Happening, Up};
 use crate::plan::Faults;
 
@@ -28,6 +28,13 @@ impl World {
             let is_draining = self.dice.chance(0.5);
             let worker = self.workers[at].name.clone();
             self.tell(Event::WorkerDrained { worker, is_draining });
+        }
+        if self.dice.chance(faults.swap) {
+            let run = self.dice.index(self.runs.len());
+            let placement = self.dice.chance(0.5).then(|| a_placement(&mut self.dice));
+            let aggregation = self.dice.chance(0.7).then(|| an_aggregation(&mut self.dice));
+            let aggregation = aggregation.map(|policy| (policy.clone(), traits_of(&policy)));
+            self.tell(Event::PoliciesSet { run: self.runs[run].0.clone(), placement, aggregation });
         }
         if self.dice.chance(faults.stop) {
             let run = self.dice.index(self.runs.len());

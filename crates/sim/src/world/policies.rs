@@ -3,12 +3,12 @@
 use polder_core::effect::AggregationTask;
 use polder_core::invariants::Violation;
 use polder_core::policy::{Declined, Placed, PlacementAnswer, PlacementQuestion, PolicyChoice};
-use polder_core::round::AggregateReceipt;
+use polder_core::round::{AggregateReceipt, StateTensor};
 use polder_core::{AssignmentId, Event, QuestionId, RunId, WorkerName};
 
 use super::World;
 use super::setup::name;
-use crate::digests::{digest, model_digest};
+use crate::digests::{digest, kept_digests, model_digest};
 use crate::message::Happening;
 
 /// What a policy's bytes are called in this world; only its runs' digests differ.
@@ -91,21 +91,44 @@ impl World {
             PolicyChoice::Pinned(_) => self.faults.aggregation,
             PolicyChoice::Builtin => self.faults.builtin,
         };
-        let event = if self.dice.chance(share) {
-            self.counts.policy_faults += 1;
-            Event::AggregationFailed { run, round, reason: "trap: out of memory".into() }
-        } else {
-            let model = model_digest(&task.model, task.inputs.iter().map(|input| (&input.worker, &input.update)));
-            self.coordinator.models.insert(model);
-            let weights = vec![1.0 / task.inputs.len() as f32; task.inputs.len()];
-            let policy = digest(&[POLICY]);
-            let receipt = AggregateReceipt::new(model, 400, policy, weights, "the mean".into());
-            Event::Aggregated { run, round, receipt }
+        if let Some(gone) = task.kept.tensors.iter().find(|tensor| !self.coordinator.models.contains(&tensor.digest)) {
+            let found = format!("{run}, round {round}: {:?} is gone", gone.digest);
+            return Err(Violation { invariant: "what a policy kept is stored", found });
+        }
+        let is_wrong = self.dice.chance(share);
+        let event = match is_wrong.then(|| self.dice.index(5)) {
+            Some(0 | 1) => Event::AggregationFailed { run, round, reason: "trap: out of memory".into() },
+            wrong => {
+                let mut receipt = self.mean(task);
+                match wrong {
+                    Some(2) => receipt.weights.push(0.0),
+                    Some(3) => receipt.notes.resize(receipt.weights.len() + 1, "one too many".into()),
+                    // The built-in keeps nothing, and nobody asks what it would.
+                    Some(_) => receipt.kept.tensors.resize(3, StateTensor { digest: receipt.model, bytes: 400 }),
+                    None => {}
+                }
+                Event::Aggregated { run, round, receipt }
+            }
         };
+        self.counts.policy_faults += u64::from(is_wrong);
         let is_slow = self.dice.chance(self.faults.slow);
         let ms = self.dice.between(1, if is_slow { 1_500 } else { 60 });
         self.after(ms, Happening::Answered { boot: self.coordinator.boot, event: Box::new(event) });
         Ok(())
+    }
+}
+
+impl World {
+    fn mean(&mut self, task: &AggregationTask) -> AggregateReceipt {
+        let model = model_digest(&task.model, task.inputs.iter().map(|input| (&input.worker, &input.update)));
+        let weights = vec![1.0 / task.inputs.len() as f32; task.inputs.len()];
+        let mut receipt = AggregateReceipt::new(model, 400, digest(&[POLICY]), weights, "the mean".into());
+        if let PolicyChoice::Pinned(policy) = &task.policy {
+            receipt.kept = kept_digests(policy, &task.kept, &model);
+        }
+        self.coordinator.models.insert(model);
+        self.coordinator.models.extend(receipt.kept.tensors.iter().map(|tensor| tensor.digest));
+        receipt
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is there and what they want: thrown first, so that worlds of one seed are alike whatever goes wrong in them.
 
 use polder_core::enrolment::{Applicant, Grant};
-use polder_core::policy::{AggregationTraits, PolicyRef};
+use polder_core::policy::{OnFailure, PolicyRef};
 use polder_core::spec::{CohortSpec, Deadlines, EvaluationSpec, Metric, ModelSpec, RunSpec, Target, TrainerSpec};
 use polder_core::{Event, Region, RunId, Timestamp, TokenId};
 
@@ -10,7 +10,7 @@ use super::coordinator::Coordinator;
 use super::network::Network;
 use super::worker::Worker;
 use crate::dice::Dice;
-use crate::digests::digest;
+use crate::digests::{digest, traits_of};
 use crate::history::History;
 use crate::message::Happening;
 use crate::plan::{Faults, Plan};
@@ -98,7 +98,8 @@ impl World {
         if self.coordinator.is_up && self.coordinator.federation.runs.contains_key(&id) {
             return;
         }
-        self.tell(Event::RunSubmitted { run: id, spec: Box::new(spec), traits: AggregationTraits::default() });
+        let traits = traits_of(&spec.aggregation);
+        self.tell(Event::RunSubmitted { run: id, spec: Box::new(spec), traits });
         self.after(500, Happening::Submit { run });
     }
 }
@@ -121,7 +122,7 @@ fn a_run(at: u64, workers: u64, plan: &Plan, dice: &mut Dice) -> (RunId, RunSpec
     let quorum = dice.between(1, size);
     let has_evaluation = dice.chance(0.5);
     let has_target = has_evaluation && dice.chance(0.3);
-    let placement = if dice.chance(0.7) { "least-loaded" } else { "greedy" };
+    let (placement, aggregation) = (a_placement(dice), an_aggregation(dice));
     let spec = RunSpec {
         name: "digits".into(),
         model: ModelSpec { digest: digest(&[b"first", &at.to_le_bytes()]), bytes: 400, parameters: 100 },
@@ -132,14 +133,31 @@ fn a_run(at: u64, workers: u64, plan: &Plan, dice: &mut Dice) -> (RunId, RunSpec
         deadlines: Deadlines { selection_ms: dice.between(0, 300), round_ms: dice.between(1_500, 4_000) },
         evaluation: has_evaluation.then_some(EvaluationSpec { holdout: 0.2 }),
         target: has_target.then_some(Target { metric: Metric::Accuracy, value: 0.8 }),
-        placement: policy(placement),
-        aggregation: policy("fedavg"),
+        placement,
+        aggregation,
         seed: dice.number(),
     };
     (name(RunId::new(format!("digits-{at}"))), spec)
 }
 
-fn policy(called: &str) -> PolicyRef {
-    let digest = digest(&[b"policy", called.as_bytes()]);
-    PolicyRef::new(name(polder_core::PolicyName::new(called)), digest)
+pub(super) fn a_placement(dice: &mut Dice) -> PolicyRef {
+    let called = if dice.chance(0.7) { "least-loaded" } else { "greedy" };
+    policy(called, dice)
+}
+
+pub(super) fn an_aggregation(dice: &mut Dice) -> PolicyRef {
+    const ALL: [&str; 4] = ["fedavg", "fedadam", "fedadam", "scaffold"];
+    let called = ALL[dice.index(ALL.len())];
+    policy(called, dice)
+}
+
+/// Of each name there are two versions.
+fn policy(called: &str, dice: &mut Dice) -> PolicyRef {
+    const ALL: [OnFailure; 5] =
+        [OnFailure::Builtin, OnFailure::Previous, OnFailure::Previous, OnFailure::Retry, OnFailure::Abandon];
+    let version = if dice.chance(0.5) { "1" } else { "2" };
+    let digest = digest(&[b"policy", called.as_bytes(), version.as_bytes()]);
+    let on_failure = ALL[dice.index(ALL.len())];
+    let version = Some(name(polder_core::PolicyVersion::new(version)));
+    PolicyRef { version, on_failure, ..PolicyRef::new(name(polder_core::PolicyName::new(called)), digest) }
 }
