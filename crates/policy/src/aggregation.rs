@@ -3,7 +3,8 @@
 
 use polder_core::policy::{
     AggregationPlan, AggregationQuestion, AggregationShape, AggregationTraits, Correction, EXTRA_WEIGHTS_MAX,
-    MEMO_BYTES_MAX, STATE_BYTES_MAX, STATE_TENSORS_MAX, StatisticsWanted, TrainingNeeds, UpdateSummary, tidy_reason,
+    MEMO_BYTES_MAX, STATE_BYTES_MAX, STATE_TENSORS_MAX, STRENGTH_MAX, StatisticsWanted, TrainingNeeds, UpdateSummary,
+    tidy_reason,
 };
 
 use crate::ask::reason;
@@ -116,7 +117,7 @@ pub(crate) fn traits_from_guest(traits: &aggregator::Traits) -> Result<Aggregati
 }
 
 fn training_from_guest(training: &aggregator::Training, count: u32) -> Result<TrainingNeeds, ImpossibleTraits> {
-    if let Some(value) = training.proximal_mu.filter(|mu| !mu.is_finite() || *mu < 0.0) {
+    if let Some(value) = training.proximal_mu.filter(|mu| !(0.0..=STRENGTH_MAX).contains(mu)) {
         return Err(ImpossibleTraits::ProximalMu { value });
     }
     let correction = match training.correction {
@@ -127,7 +128,7 @@ fn training_from_guest(training: &aggregator::Training, count: u32) -> Result<Tr
         Some(aggregator::Correction::ControlVariates(state_tensor)) => {
             Some(Correction::ControlVariates { state_tensor })
         }
-        Some(aggregator::Correction::DynamicRegularizer(value)) if !value.is_finite() || value <= 0.0 => {
+        Some(aggregator::Correction::DynamicRegularizer(value)) if !(value > 0.0 && value <= STRENGTH_MAX) => {
             return Err(ImpossibleTraits::Alpha { value });
         }
         Some(aggregator::Correction::DynamicRegularizer(alpha)) => Some(Correction::DynamicRegularizer { alpha }),

@@ -13,7 +13,7 @@ use crate::bindings::placement::polder::policy::types::Error as Answered;
 use crate::floats::{Landed, Lent, land};
 use crate::policy::Exports;
 use crate::questions::{Fresh, expect, lost};
-use crate::{Nonsense, Policy, PolicyError, PolicyHost, RoundBudget};
+use crate::{Nonsense, Policy, PolicyError, PolicyHost, RoundBudget, Usage};
 
 /// What the chunks of one round have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,10 +161,10 @@ impl Chunks<'_> {
         landed.state.iter().try_for_each(|state| length("state", state.len, expected))
     }
 
-    /// Linear memory of the instance so far, in bytes.
+    /// What the instance has taken so far, the time between calls included.
     #[must_use]
-    pub fn memory_bytes(&self) -> u64 {
-        self.question.usage().memory_bytes
+    pub fn usage(&self) -> Usage {
+        self.question.usage()
     }
 
     /// Calls the guest within what is left of its time, and takes its failures apart.

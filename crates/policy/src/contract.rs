@@ -48,6 +48,15 @@ pub(crate) fn check(engine: &Engine, component: &Component) -> Result<PolicyKind
     kind
 }
 
+/// The names of what a component imports and exports.
+pub(crate) fn names_of(engine: &Engine, component: &Component) -> (Vec<String>, Vec<String>) {
+    let ty = component.component_type();
+    (
+        ty.imports(engine).map(|(name, _)| shown(name)).collect(),
+        ty.exports(engine).map(|(name, _)| shown(name)).collect(),
+    )
+}
+
 fn kind_of(exports: &[&str]) -> Result<PolicyKind, NotAPolicy> {
     let mut kind = None;
     for export in exports {

@@ -1,6 +1,8 @@
 //! What goes wrong with policies.
 
-use polder_core::policy::{EXTRA_WEIGHTS_MAX, MEMO_BYTES_MAX, PolicyKind, STATE_BYTES_MAX, STATE_TENSORS_MAX};
+use polder_core::policy::{
+    EXTRA_WEIGHTS_MAX, MEMO_BYTES_MAX, PolicyKind, STATE_BYTES_MAX, STATE_TENSORS_MAX, STRENGTH_MAX,
+};
 
 use crate::contract::CONTRACT_VERSION;
 
@@ -131,6 +133,9 @@ pub enum Nonsense {
     ExtraWeight { list: usize, index: usize, weight: f32 },
     #[error("it holds {found} notes for {updates} updates; there may be one each, or none at all")]
     NoteCount { found: usize, updates: usize },
+    /// Said by `cases`; in service, the scheduler finds this out.
+    #[error("{reason}")]
+    Seats { reason: String },
     /// What `describe` says contradicts itself or the contract.
     #[error("it describes itself in a way that cannot be: {0}")]
     Traits(#[from] ImpossibleTraits),
@@ -157,10 +162,10 @@ pub enum ImpossibleTraits {
     StateTensors { count: u32 },
     #[error("it wants state tensors, which only a step can change, and has none")]
     StateWithoutStep,
-    #[error("proximal-mu is {value}; it is finite and not negative")]
+    #[error("proximal-mu is {value}; it is 0 to {STRENGTH_MAX}")]
     ProximalMu { value: f64 },
     #[error("its control variates are state tensor {index}, and it has {count}")]
     ControlVariates { index: u32, count: u32 },
-    #[error("the dynamic regularizer's alpha is {value}; it is finite and above 0")]
+    #[error("the dynamic regularizer's alpha is {value}; it is above 0 and up to {STRENGTH_MAX}")]
     Alpha { value: f64 },
 }

@@ -82,12 +82,7 @@ impl PolicyHost {
     /// [`PolicyError::NotAPolicy`] says what is wrong with the bytes; the others mean that compiling or making a first instance
     /// went beyond the limits or trapped.
     pub fn load(&self, bytes: &[u8]) -> Result<Policy, PolicyError> {
-        let (size, limit_bytes) = (bytes.len() as u64, self.limits.component_bytes_max);
-        if size > limit_bytes {
-            return Err(NotAPolicy::TooLarge { bytes: size, limit_bytes }.into());
-        }
-        contract::check_layer(bytes)?;
-        let digest = digest_of(bytes);
+        let digest = self.check_bytes(bytes)?;
         if let Some(policy) = self.remembered(digest) {
             return Ok(policy);
         }
@@ -95,9 +90,9 @@ impl PolicyHost {
         let is_new = cached.is_none();
         let component = match cached {
             Some(component) => component,
-            None => self.compiler.compile(&self.engine, bytes, &self.limits)?,
+            None => self.compile(bytes)?,
         };
-        let policy = self.admit(digest, size, &component)?;
+        let policy = self.admit(digest, bytes.len() as u64, &component)?;
         if let Some(cache) = self.cache.as_ref().filter(|_| is_new) {
             cache.store(digest, &component);
         }
@@ -105,8 +100,31 @@ impl PolicyHost {
         Ok(policy)
     }
 
+    /// What can be said of a component before a compiler sees it; its digest, if that is nothing bad.
+    pub(crate) fn check_bytes(&self, bytes: &[u8]) -> Result<Digest, NotAPolicy> {
+        let (size, limit_bytes) = (bytes.len() as u64, self.limits.component_bytes_max);
+        if size > limit_bytes {
+            return Err(NotAPolicy::TooLarge { bytes: size, limit_bytes });
+        }
+        contract::check_layer(bytes)?;
+        Ok(digest_of(bytes))
+    }
+
+    pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Component, PolicyError> {
+        self.compiler.compile(&self.engine, bytes, &self.limits)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Holds a compiled component to the contract and makes a first instance of it, which questions then repeat.
-    fn admit(&self, digest: Digest, component_bytes: u64, component: &Component) -> Result<Policy, PolicyError> {
+    pub(crate) fn admit(
+        &self,
+        digest: Digest,
+        component_bytes: u64,
+        component: &Component,
+    ) -> Result<Policy, PolicyError> {
         let kind = contract::check(&self.engine, component)?;
         let guest = self.guest(&self.engine, component, kind)?;
         let mut first = self.question(&guest);

@@ -42,11 +42,7 @@ pub(crate) struct Guest {
 
 pub(crate) enum Exports {
     Placement(PlacementIndices),
-    Aggregation {
-        questions: AggregationIndices,
-        combine: ComponentExportIndex,
-        step: ComponentExportIndex,
-    },
+    Aggregation { questions: AggregationIndices, combine: ComponentExportIndex, step: ComponentExportIndex },
     Release(ReleaseIndices),
 }
 

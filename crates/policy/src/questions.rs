@@ -57,7 +57,8 @@ impl PolicyHost {
     ) -> Measured<PlacementAnswer> {
         expect(policy, PolicyKind::Placement)?;
         let asked = placement::to_guest(question)?;
-        let (answer, usage) = ask!(self, policy, Exports::Placement(it) => it, polder_policy_placer.call_place(&asked, parameters));
+        let (answer, usage) =
+            ask!(self, policy, Exports::Placement(it) => it, polder_policy_placer.call_place(&asked, parameters));
         Ok((placement::from_guest(question, &answer)?, usage))
     }
 
@@ -128,7 +129,8 @@ impl PolicyHost {
     ) -> Measured<ReleaseAnswer> {
         expect(policy, PolicyKind::Release)?;
         let asked = release::to_guest(question)?;
-        let (answer, usage) = ask!(self, policy, Exports::Release(it) => it, polder_policy_releaser.call_review(&asked, parameters));
+        let (answer, usage) =
+            ask!(self, policy, Exports::Release(it) => it, polder_policy_releaser.call_review(&asked, parameters));
         Ok((release::from_guest(answer)?, usage))
     }
 

@@ -47,7 +47,7 @@ fn rows_go_in_and_the_aggregate_comes_out() {
             chunks.combine(SPAN, &[&row, &other], &[0.25, 0.75], &mut aggregate).unwrap();
             assert_eq!(aggregate, row);
         }
-        assert_eq!(chunks.memory_bytes(), 1 << 20);
+        assert_eq!(chunks.usage().memory_bytes, 1 << 20);
     });
 }
 

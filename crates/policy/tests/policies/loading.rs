@@ -1,7 +1,7 @@
 //! What is a policy, and what is not.
 
 use polder_core::policy::PolicyKind;
-use polder_policy::{ChunkJob, Limits, NotAPolicy, PolicyError, PolicyHost, builtins};
+use polder_policy::{ChunkJob, Limits, NotAPolicy, PolicyError, PolicyHost, builtin_named, builtins};
 
 use crate::guest::{Aggregator, CHECK, CONTRACT, PLACE, component, placement, placement_in, weights};
 use crate::questions::{self, host};
@@ -201,6 +201,75 @@ fn a_policy_is_named_by_the_sha256_of_its_bytes() {
         assert_eq!((policy.digest(), policy.kind()), (builtin.digest(), builtin.kind), "{}", builtin.name);
         assert_eq!(policy.component_bytes(), builtin.bytes.len() as u64);
     }
+}
+
+#[test]
+fn a_component_is_inspected_before_anybody_asks_it() {
+    let host = host();
+    for kind in [PolicyKind::Placement, PolicyKind::Aggregation] {
+        let builtin = builtins().iter().find(|builtin| builtin.kind == kind).unwrap();
+        let found = host.inspect(builtin.bytes).unwrap();
+        assert_eq!((found.kind, found.contract, found.digest), (kind, "0.2.0", builtin.digest()));
+        assert_eq!(found.component_bytes, builtin.bytes.len() as u64);
+        assert!(found.imports.iter().all(|import| import.starts_with("polder:policy/")), "{found:?}");
+        assert!(found.exports.iter().any(|export| export.ends_with("@0.2.0")), "{found:?}");
+        assert!(found.compiled_bytes > found.component_bytes && found.memory_bytes >= 65_536, "{found:?}");
+    }
+    assert!(host.inspect(b"#!/bin/sh").is_err());
+}
+
+#[test]
+fn limits_are_listed_under_the_keys_that_set_them() {
+    let limits = Limits { question_ms_max: 77, ..Limits::default() };
+    let entries = limits.entries();
+    let table: String = entries.iter().map(|(key, value, _)| format!("{key} = {value}\n")).collect();
+    assert_eq!(toml::from_str::<Limits>(&table).unwrap(), limits);
+    assert_eq!(toml::Table::try_from(&limits).unwrap().len(), entries.len());
+    assert!(entries.iter().all(|(_, _, meaning)| meaning.ends_with('.')));
+}
+
+#[test]
+fn what_fits_is_pooled_and_answers_the_same() {
+    let limits = |pooled_instances_max| Limits { pooled_instances_max, question_ms_max: 60_000, ..Limits::default() };
+    let question = questions::placement(20);
+    let mut answers = Vec::new();
+    for (count, is_pooled) in [(0, false), (1, true)] {
+        let host = PolicyHost::new(limits(count), None).unwrap();
+        let policy = host.builtin(PolicyKind::Placement).unwrap();
+        assert_eq!(policy.is_pooled(), is_pooled);
+        answers.push(host.place(&policy, "{}", &question).unwrap());
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[test]
+fn who_finds_all_slots_taken_is_served_all_the_same() {
+    let limits = Limits { pooled_instances_max: 1, question_ms_max: 60_000, ..Limits::default() };
+    let host = PolicyHost::new(limits, None).unwrap();
+    let policy = host.load(&Aggregator::default().build()).unwrap();
+    let job = ChunkJob::default();
+    // each holds its instance
+    let chunks: Vec<_> = (0..5).map(|_| host.chunks(&policy, &job).unwrap()).collect();
+    assert!(policy.is_pooled());
+    assert!(chunks.iter().all(|chunks| chunks.usage().memory_bytes == 1 << 20));
+    assert_eq!(host.describe(&policy, "{}").unwrap().updates_min, 1);
+}
+
+#[test]
+fn what_does_not_fit_the_pool_gets_its_memory_on_demand() {
+    let host = host();
+    let two = host.load(&placement_in(16, "(i32.const 1024)", "(memory $second 1)")).unwrap();
+    assert!(!two.is_pooled());
+    host.place(&two, "{}", &questions::placement(1)).unwrap();
+}
+
+#[test]
+fn a_builtin_is_found_by_name_and_version() {
+    let version = builtins()[0].version;
+    assert_eq!(builtin_named("fedavg", None).unwrap().name, "fedavg");
+    assert_eq!(builtin_named("fedavg", Some(version)).unwrap().name, "fedavg");
+    assert!(builtin_named("fedavg", Some("0.0.1")).is_none());
+    assert!(builtin_named("fedavgs", None).is_none());
 }
 
 #[test]
