@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use polder_core::policy::OnFailure;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::client::Client;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// The policies that decide who trains and how updates become a model.
     #[command(subcommand)]
     Policy(policy::Verb),
+    /// Compiles what comes in on stdin, for a coordinator that started it.
+    #[command(hide = true)]
+    PolicyCompiler,
     /// The models that runs made.
     #[command(subcommand)]
     Model(model::Verb),
@@ -101,6 +105,13 @@ impl Context {
 /// A duration in words: `90s`, `1h 30m`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write for instance `90s`, `1h 30m` or `7d`"))
+}
+
+/// What happens to a round whose policy failed.
+pub(crate) fn on_failure(text: &str) -> Result<OnFailure, String> {
+    let all = [OnFailure::Retry, OnFailure::Previous, OnFailure::Builtin, OnFailure::Abandon];
+    let found = all.into_iter().find(|choice| choice.to_string() == text);
+    found.ok_or_else(|| "write `retry`, `previous`, `builtin` or `abandon`".into())
 }
 
 #[cfg(test)]

@@ -3,22 +3,22 @@
 mod channel;
 mod enrol;
 mod error;
+mod policies;
 mod transfer;
 mod watch;
 
 use std::ops::Deref;
 use std::time::Duration;
 
-use polder_core::policy::PolicyKind;
 use polder_core::spec::RunSpec;
-use polder_core::view::{ModelView, PolicyView, RoundView, RunView, WorkerView};
+use polder_core::view::{ModelView, RoundView, RunView, WorkerView};
 use polder_core::{Region, RoundNumber, RunId, Timestamp, WorkerName};
 use polder_proto::MESSAGE_BYTES_MAX;
 use polder_proto::v1::create_token_request::Grant;
 use polder_proto::v1::operator_service_client::OperatorServiceClient;
 use polder_proto::v1::{
-    CreateTokenRequest, DrainWorkerRequest, GetRoundRequest, GetRunRequest, ListModelsRequest, ListPoliciesRequest,
-    ListRunsRequest, ListWorkersRequest, StopRunRequest, SubmitRunRequest,
+    CreateTokenRequest, DrainWorkerRequest, GetRoundRequest, GetRunRequest, ListModelsRequest, ListRunsRequest,
+    ListWorkersRequest, StopRunRequest, SubmitRunRequest,
 };
 use polder_security::{Connector, Credentials, Endpoint, OperatorName};
 use serde::Serialize;
@@ -30,6 +30,8 @@ use crate::home::Profile;
 
 pub use enrol::enrol_operator;
 pub use error::CallError;
+pub(crate) use policies::digest_of;
+pub use policies::{NewPolicy, PolicyWish, Swapped};
 pub use transfer::Pull;
 pub use watch::{AWAY_MAX, Watch, WatchEvent};
 
@@ -136,17 +138,6 @@ impl Client {
     pub async fn drain_worker(&self, worker: &WorkerName, is_draining: bool) -> Result<(), CallError> {
         let request = DrainWorkerRequest { worker: worker.to_string(), is_draining };
         within(self.service().drain_worker(request)).await.map(|_| ())
-    }
-
-    /// The built-in policies, then those pushed.
-    pub async fn policies(&self) -> Result<Vec<Document<PolicyView>>, CallError> {
-        Document::parse_all(within(self.service().list_policies(ListPoliciesRequest {})).await?.policies_json)
-    }
-
-    /// The policy of `kind` that goes by `name`, if there is one.
-    pub async fn policy(&self, kind: PolicyKind, name: &str) -> Result<Option<PolicyView>, CallError> {
-        let policies = self.policies().await?.into_iter().map(|document| document.view);
-        Ok(policies.into_iter().find(|policy| policy.kind == kind && policy.name.as_str() == name))
     }
 
     /// The models of a run, of all runs if none is given: the submitted one first, then those committed.

@@ -17,7 +17,10 @@ use crate::args::{Cli, Command, Context};
 pub(crate) async fn perform(cli: Cli) -> anyhow::Result<()> {
     let context = Context::new(cli.globals);
     match cli.command {
-        Command::Bench(bench::Verb::Round(round)) => round.perform(&context).await,
+        Command::Bench(verb) => match verb {
+            bench::Verb::Round(round) => round.perform(&context).await,
+            bench::Verb::Aggregation(aggregation) => aggregation.perform(&context).await,
+        },
         Command::Demo(demo) => demo.perform(&context).await,
         Command::Coordinator(coordinator::Verb::Start(start)) => start.perform(&context).await,
         Command::Token(token::Verb::Create(create)) => create.perform(&context).await,
@@ -33,11 +36,20 @@ pub(crate) async fn perform(cli: Cli) -> anyhow::Result<()> {
             run::Verb::Show(show) => show.perform(&context).await,
             run::Verb::Watch(watch) => watch.perform(&context).await,
             run::Verb::Log(log) => log.perform(&context).await,
+            run::Verb::SetPolicy(set) => set.perform(&context).await,
             run::Verb::Stop(stop) => stop.perform(&context).await,
         },
         Command::Round(round::Verb::Show(show)) => show.perform(&context).await,
-        Command::Policy(policy::Verb::List(list)) => list.perform(&context).await,
-        Command::Policy(policy::Verb::Push(push)) => push.perform(&context).await,
+        Command::Policy(verb) => match verb {
+            policy::Verb::Test(test) => test.perform(&context),
+            policy::Verb::Push(push) => push.perform(&context).await,
+            policy::Verb::List(list) => list.perform(&context).await,
+            policy::Verb::Show(show) => show.perform(&context).await,
+            policy::Verb::Pull(pull) => pull.perform(&context).await,
+            policy::Verb::Rm(rm) => rm.perform(&context).await,
+        },
+        // Ended before there was a runtime.
+        Command::PolicyCompiler => Ok(()),
         Command::Model(model::Verb::List(list)) => list.perform(&context).await,
         Command::Model(model::Verb::Pull(pull)) => pull.perform(&context).await,
     }

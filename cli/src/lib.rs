@@ -5,6 +5,7 @@
 //! | [`args`] | the command line |
 //! | [`command`] | one file a command |
 //! | [`client`] | the operator's side of the coordinator's API |
+//! | [`called`], [`component`] | how people call a policy; a policy from a file on this machine |
 //! | [`run_file`] | `run.toml`, read and checked |
 //! | [`home`] | where things lie on this machine; profiles |
 //! | [`output`], [`progress`] | tables, JSON, live views |
@@ -13,8 +14,10 @@
 //! | [`log`], [`shutdown`] | `POLDER_LOG`; Ctrl-C and SIGTERM |
 
 mod args;
+pub mod called;
 pub mod client;
 mod command;
+mod component;
 mod demo;
 mod failure;
 pub mod home;
@@ -43,6 +46,10 @@ pub fn main() -> ExitCode {
             return if is_closed { ExitCode::SUCCESS } else { ExitCode::from(error.exit_code() as u8) };
         }
     };
+    if matches!(cli.command, args::Command::PolicyCompiler) {
+        // First thing, while this process has one thread: it limits itself before it reads anything.
+        return polder_policy::compiler_main();
+    }
     log::start(cli.command.log_level());
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,

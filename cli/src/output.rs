@@ -115,7 +115,7 @@ impl Table {
 /// The colour of a state's word; any other text stays as it is.
 pub(crate) fn state_style(word: &str, is_colored: bool) -> Style {
     let style = match word {
-        "completed" | "connected" | "committed" | "reported" => Style::new().green(),
+        "completed" | "connected" | "committed" | "reported" | "passed" => Style::new().green(),
         "running" | "away" | "draining" => Style::new().yellow(),
         "failed" | "lost" | "abandoned" | "stopped" => Style::new().red(),
         _ => Style::new(),

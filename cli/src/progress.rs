@@ -73,6 +73,7 @@ pub(crate) fn text_of(notice: &Notice, is_colored: bool) -> String {
     let style = match notice.kind.as_str() {
         "round-committed" | "run-completed" => Style::new().green(),
         "round-abandoned" | "run-failed" | "run-stopped" | "policy-failed" => Style::new().red(),
+        "policy-rolled-back" | "policies-set" => Style::new().yellow(),
         "cohort-chosen" | "model-evaluated" => Style::new().cyan(),
         _ => Style::new(),
     };

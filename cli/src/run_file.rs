@@ -13,11 +13,12 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use polder_core::PolicyName;
-use polder_core::policy::PolicyRef;
+use polder_core::policy::{OnFailure, PolicyRef};
 use polder_core::spec::{CohortSpec, Deadlines, EvaluationSpec, ModelSpec, RunSpec, Target, TrainerSpec};
 use polder_tensor::{NotFinite, Parameters, ParametersError};
 use polder_train::{Architecture, ArchitectureError};
+
+use crate::called::Called;
 
 pub use fault::{Fault, Place, RunFileError};
 pub use source::{Override, OverrideError};
@@ -54,9 +55,20 @@ pub struct ModelPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyPlan {
     pub source: PolicySource,
-    pub name: PolicyName,
+    /// Without a version: the newest one; of a policy that is pushed first, the next one.
+    pub called: Called,
     /// One JSON object, as text.
     pub parameters: String,
+    pub on_failure: OnFailure,
+}
+
+impl PolicyPlan {
+    /// A policy that the coordinator has, without parameters.
+    #[must_use]
+    pub fn of_coordinator(called: Called) -> Self {
+        let (parameters, on_failure) = ("{}".into(), OnFailure::default());
+        Self { source: PolicySource::Coordinator, called, parameters, on_failure }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use polder_coordinator::{Config, Coordinator, CoordinatorError};
+use polder_core::policy::PolicyKind;
 use polder_security::{Identity, JoinToken};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -152,10 +153,11 @@ async fn a_policy_that_nobody_has_is_named_with_those_there_are() {
     let coordinator = Running::start(dir.path(), any_port()).await;
     let client = Client::of_profile(&coordinator.profile).await.unwrap();
     let mut file = run_file();
-    file.aggregation.name = "my-mean".parse().unwrap();
+    file.aggregation.called = "my-mean".parse().unwrap();
     let error = submit(&client, &file).await.unwrap_err();
     assert_eq!(exit_of(&error), Exit::NotFound);
-    assert!(error.to_string().contains("no aggregation policy `my-mean`; it has fedavg"), "{error}");
+    assert!(error.to_string().contains("no policy `my-mean` here; there are least-loaded, "), "{error}");
+    assert!(error.to_string().contains("polder policy push FILE --name my-mean"), "{error}");
 
     // A file that is sent before the run, under the name that the run gives it.
     let fedavg = polder_policy::builtins().iter().find(|builtin| builtin.name == "fedavg").unwrap();
@@ -167,7 +169,7 @@ async fn a_policy_that_nobody_has_is_named_with_those_there_are() {
     assert!(client.policy(PolicyKind::Aggregation, "my-mean").await.unwrap().is_some());
 
     file.placement.source = crate::run_file::PolicySource::File(path);
-    file.placement.name = "no-placement".parse().unwrap();
+    file.placement.called = "no-placement".parse().unwrap();
     let error = submit(&client, &file).await.unwrap_err();
     assert_eq!(exit_of(&error), Exit::BadInput);
     assert!(error.to_string().ends_with("is for aggregation, and the run wants it for placement"), "{error}");

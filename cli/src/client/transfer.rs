@@ -1,28 +1,22 @@
-//! Files to and from the coordinator: models and policies, in chunks, with memory for a few chunks.
+//! Files to and from the coordinator, in chunks, with memory for a few chunks.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use polder_core::view::PolicyView;
-use polder_core::{Digest, PolicyName};
+use polder_core::Digest;
 use polder_proto::CHUNK_BYTES;
-use polder_proto::v1::{
-    ModelHeader, PolicyHeader, PullModelRequest, PullModelResponse, PushPolicyRequest, UploadModelRequest,
-    push_policy_request, upload_model_request,
-};
+use polder_proto::v1::{ModelHeader, PullModelRequest, PullModelResponse, UploadModelRequest, upload_model_request};
 use polder_tensor::Parameters;
 use tonic::Streaming;
 
 use super::error::CallError;
-use super::{Client, Document, within_limit};
+use super::{Client, within_limit};
 
 /// How long a transfer may stand still.
-const STALL: Duration = Duration::from_secs(60);
+pub(super) const STALL: Duration = Duration::from_secs(60);
 /// How long a whole upload may take, its check at the other end included.
 const UPLOAD: Duration = Duration::from_secs(3600);
-/// A pushed policy is compiled and tried before the answer comes.
-const PUSH: Duration = Duration::from_secs(120);
 
 impl Client {
     /// Uploads a model to start runs from; one that the coordinator has already is not sent again.
@@ -46,17 +40,6 @@ impl Client {
             Err(CallError::Refused { code: tonic::Code::NotFound | tonic::Code::OutOfRange, .. }) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Uploads a policy component under `name`.
-    pub async fn push_policy(&self, name: &PolicyName, component: Bytes) -> Result<Document<PolicyView>, CallError> {
-        let message = |message| PushPolicyRequest { message: Some(message) };
-        let header = PolicyHeader { name: name.to_string(), bytes: component.len() as u64 };
-        let first = message(push_policy_request::Message::Header(header));
-        let rest = chunks(component).map(move |data| message(push_policy_request::Message::Data(data)));
-        let mut service = self.service();
-        let answer = within_limit(PUSH, service.push_policy(stream::iter([first]).chain(rest))).await?;
-        Document::parse(answer.into_inner().policy_json)
     }
 
     /// Starts to download the model `digest` from byte `offset` on.
@@ -90,7 +73,7 @@ impl Pull {
     }
 }
 
-fn chunks(file: Bytes) -> impl Stream<Item = Bytes> {
+pub(super) fn chunks(file: Bytes) -> impl Stream<Item = Bytes> {
     let count = file.len().div_ceil(CHUNK_BYTES);
     stream::iter((0..count).map(move |at| file.slice(at * CHUNK_BYTES..file.len().min((at + 1) * CHUNK_BYTES))))
 }

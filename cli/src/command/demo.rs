@@ -7,16 +7,17 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use polder_core::RunId;
 use polder_core::effect::Notice;
 use polder_core::policy::PolicyKind;
 use polder_core::spec::{CohortSpec, Deadlines, TrainerSpec};
 use polder_core::view::RunView;
-use polder_core::{PolicyName, RunId};
 use polder_tensor::Parameters;
 use polder_train::{Architecture, DataSet, TrainConfig, evaluate};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Context;
+use crate::called::Called;
 use crate::client::{Client, WatchEvent};
 use crate::command::run::submit::submit;
 use crate::demo::baseline::{self, Baselines};
@@ -27,7 +28,7 @@ use crate::failure::Ended;
 use crate::local::LocalFederation;
 use crate::output::{Output, talk};
 use crate::progress::View;
-use crate::run_file::{ModelPlan, PolicyPlan, PolicySource, RunFile};
+use crate::run_file::{ModelPlan, PolicyPlan, RunFile};
 use crate::shutdown::Signals;
 
 /// The data set's name on the workers.
@@ -57,6 +58,18 @@ pub(crate) struct Demo {
     /// Where report.json, plot.svg and model.safetensors go.
     #[arg(long, value_name = "DIR", default_value = "polder-demo")]
     report: PathBuf,
+    /// How updates become a model: any built-in aggregation policy (`polder policy list --builtin`).
+    #[arg(long, value_name = "NAME", default_value = "fedavg")]
+    aggregation: Called,
+    /// Its parameters.
+    #[arg(long, value_name = "JSON", default_value = "{}", visible_alias = "aggregation-parameters")]
+    parameters: String,
+    /// Who trains: any built-in placement policy.
+    #[arg(long, value_name = "NAME", default_value = "least-loaded")]
+    placement: Called,
+    /// Its parameters.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    placement_parameters: String,
     /// Keep the coordinator's and the workers' directories, to look around in.
     #[arg(long)]
     keep: bool,
@@ -122,9 +135,9 @@ impl Demo {
         let (inputs, classes) = (data.held_out.feature_count(), data.held_out.classes());
         let architecture = Architecture::Mlp { inputs, hidden: vec![200, 200], classes };
         let train = TrainConfig { epochs: EPOCHS, batch_size: 20, learning_rate: 0.3, ..TrainConfig::default() };
-        let builtin = |name| -> Result<PolicyPlan> {
-            let name = PolicyName::new(name)?;
-            Ok(PolicyPlan { source: PolicySource::Coordinator, name, parameters: "{}".into() })
+        let policy = |called: &Called, parameters: &str| PolicyPlan {
+            parameters: parameters.into(),
+            ..PolicyPlan::of_coordinator(called.clone())
         };
         let file = RunFile {
             name: DATASET.into(),
@@ -140,8 +153,8 @@ impl Demo {
             deadlines: Deadlines { selection_ms: 10_000, round_ms: 600_000 },
             evaluation: None,
             target: None,
-            placement: builtin("least-loaded")?,
-            aggregation: builtin("fedavg")?,
+            placement: policy(&self.placement, &self.placement_parameters),
+            aggregation: policy(&self.aggregation, &self.parameters),
         };
         Ok(Plan { file, architecture, train, report_dir })
     }
@@ -171,6 +184,7 @@ impl Demo {
         let used = |kind: PolicyKind, policy: &polder_core::policy::PolicyRef| PolicyUsed {
             kind: kind.to_string(),
             name: policy.name.to_string(),
+            version: policy.version.as_ref().map(ToString::to_string),
             digest: policy.digest.to_string(),
         };
         let regions = data.regions.iter().zip(&baselines.alone).map(|(region, (_, alone))| RegionResult {
@@ -277,7 +291,7 @@ impl<'demo> Live<'demo> {
             // A region so small that it was done before it said it began.
             ("update-received", _) => self.training(),
             ("round-committed", Some(round)) => self.committed(round).await?,
-            ("round-abandoned" | "worker-lost" | "policy-failed" | "assignment-failed", _) => {
+            ("round-abandoned" | "worker-lost" | "policy-failed" | "policy-rolled-back" | "assignment-failed", _) => {
                 self.view.say(&notice.text)?;
             }
             _ => {}

@@ -2,6 +2,7 @@
 
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod set_policy;
 pub(crate) mod show;
 pub(crate) mod stop;
 pub(crate) mod submit;
@@ -19,6 +20,8 @@ pub(crate) enum Verb {
     Watch(watch::Watch),
     /// What happened in a run.
     Log(log::Log),
+    /// Let other policies decide a run, from its next round on.
+    SetPolicy(set_policy::SetPolicy),
     /// End a run early; its models are kept.
     Stop(stop::Stop),
 }

@@ -44,6 +44,7 @@ pub(crate) struct Report {
 pub(crate) struct PolicyUsed {
     pub(crate) kind: String,
     pub(crate) name: String,
+    pub(crate) version: Option<String>,
     pub(crate) digest: String,
 }
 

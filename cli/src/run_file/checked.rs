@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use polder_core::Digest;
-use polder_core::PolicyName;
-use polder_core::policy::PolicyRef;
+use polder_core::policy::{OnFailure, PolicyRef};
 use polder_core::spec::{
     CohortSpec, DEADLINE_MS_MAX, Deadlines, EvaluationSpec, Metric, ModelSpec, SpecError, Target, TrainerSpec,
 };
@@ -14,6 +13,7 @@ use super::fault::{Fault, quoted};
 use super::raw::{RawDeadlines, RawModel, RawPolicy, RawRun, RawTarget, RawTrain, RawTrainer};
 use super::source::{Source, listed};
 use super::{ModelPlan, PolicyPlan, PolicySource, RunFile, keys};
+use crate::called::Called;
 
 const SELECTION_DEFAULT: Duration = Duration::from_secs(10);
 const ROUND_DEFAULT: Duration = Duration::from_secs(600);
@@ -24,10 +24,10 @@ const SYNTHETIC: &str = "synthetic";
 
 pub(super) fn check(source: &Source<'_>, raw: RawRun) -> Result<RunFile, Fault> {
     let check = Check { source };
-    let RawRun { name, data, seed, rounds, model, train, trainer, cohort, deadlines, evaluation, target, policies } =
-        raw;
+    let RawRun { name, data, seed, rounds, model, train, trainer, cohort, deadlines, evaluation, target, policy } = raw;
     let model = check.model(model)?;
     let size = check.required("cohort.size", cohort.size)?;
+    let on_failure = check.on_failure("policy", policy.on_failure)?.unwrap_or_default();
     let file = RunFile {
         name: check.required("name", name)?,
         dataset: check.required("data", data)?,
@@ -46,8 +46,8 @@ pub(super) fn check(source: &Source<'_>, raw: RawRun) -> Result<RunFile, Fault> 
             Some(raw) => Some(EvaluationSpec { holdout: check.required("evaluation.holdout", raw.holdout)? }),
         },
         target: target.map(|target| check.target(target)).transpose()?,
-        placement: check.policy("policies.placement", "least-loaded", policies.placement)?,
-        aggregation: check.policy("policies.aggregation", "fedavg", policies.aggregation)?,
+        placement: check.policy("placement", "least-loaded", policy.placement, on_failure)?,
+        aggregation: check.policy("aggregation", "fedavg", policy.aggregation, on_failure)?,
     };
     check.whole(&file)?;
     Ok(file)
@@ -229,20 +229,33 @@ impl Check<'_> {
         Ok(Target { metric, value: self.required("target.value", raw.value)? })
     }
 
-    fn policy(&self, table: &str, default: &str, raw: RawPolicy) -> Result<PolicyPlan, Fault> {
+    fn policy(&self, kind: &str, default: &str, raw: RawPolicy, on_failure: OnFailure) -> Result<PolicyPlan, Fault> {
+        let table = format!("policy.{kind}");
         let key = format!("{table}.name");
         let path = raw.file.map(|file| self.source.directory().join(file));
         let stem = path.as_ref().and_then(|path| path.file_stem()?.to_str());
-        let name = match (&raw.name, stem) {
-            (Some(name), _) => PolicyName::new(name).map_err(|error| self.fault(&key, format!("`{key}`: {error}")))?,
-            (None, Some(stem)) => PolicyName::new(stem).map_err(|error| {
+        let name = raw.name.as_deref();
+        let called = name.or(stem).unwrap_or(default).parse::<Called>().map_err(|error| match (name, stem) {
+            (None, Some(_)) => {
                 let problem = format!("`{key}` is missing, and the file's name does not make one: {error}");
                 self.fault(&format!("{table}.file"), problem)
-            })?,
-            (None, None) => PolicyName::new(default).map_err(|error| self.fault(&key, error.to_string()))?,
-        };
+            }
+            _ => self.fault(&key, format!("`{key}`: {error}")),
+        })?;
         let parameters = self.json(&format!("{table}.parameters"), raw.parameters.unwrap_or_default())?.to_string();
-        Ok(PolicyPlan { source: path.map_or(PolicySource::Coordinator, PolicySource::File), name, parameters })
+        let on_failure = self.on_failure(&table, raw.on_failure)?.unwrap_or(on_failure);
+        let source = path.map_or(PolicySource::Coordinator, PolicySource::File);
+        Ok(PolicyPlan { source, called, parameters, on_failure })
+    }
+
+    fn on_failure(&self, table: &str, word: Option<String>) -> Result<Option<OnFailure>, Fault> {
+        let choices = [
+            ("retry", OnFailure::Retry),
+            ("previous", OnFailure::Previous),
+            ("builtin", OnFailure::Builtin),
+            ("abandon", OnFailure::Abandon),
+        ];
+        word.map(|word| self.one_of(&format!("{table}.on_failure"), &word, &choices)).transpose()
     }
 
     fn json(&self, key: &str, table: toml::Table) -> Result<serde_json::Value, Fault> {
@@ -253,9 +266,8 @@ impl Check<'_> {
     fn whole(&self, file: &RunFile) -> Result<(), Fault> {
         let model = ModelSpec { digest: Digest::blake3([0; 32]), bytes: 1, parameters: 1 };
         let policy = |plan: &PolicyPlan| PolicyRef {
-            name: plan.name.clone(),
-            digest: Digest::sha256([0; 32]),
             parameters: plan.parameters.clone(),
+            ..PolicyRef::new(plan.called.name.clone(), Digest::sha256([0; 32]))
         };
         let spec = file.spec(model, policy(&file.placement), policy(&file.aggregation));
         spec.check().map_err(|error| {

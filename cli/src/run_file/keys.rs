@@ -18,6 +18,8 @@ const fn key(path: &'static str, allowed: &'static str, default: Option<&'static
 }
 
 const COUNT: &str = "a whole number from 1";
+const POLICY_NAME: &str = "text: NAME (the newest version) or NAME@VERSION";
+const ON_FAILURE: &str = r#""retry", "previous", "builtin" or "abandon""#;
 const POLICY_PARAMETERS: &str = "a table; the policy says what is in it";
 
 /// Keys that nobody needs but our own measurements.
@@ -76,12 +78,15 @@ pub const KEYS: &[Key] = &[
     ),
     key("target.metric", r#""accuracy" or "loss""#, None, "end early once federated evaluation reaches a value"),
     key("target.value", "a number", None, "that value"),
-    key("policies.placement.name", "text: a policy's name", Some(r#""least-loaded""#), "who trains where"),
-    key("policies.placement.file", "text: the path of a .wasm component", None, "pushed first, under `name`"),
-    key("policies.placement.parameters", POLICY_PARAMETERS, Some("{}"), "handed to the policy"),
-    key("policies.aggregation.name", "text: a policy's name", Some(r#""fedavg""#), "how updates become a model"),
-    key("policies.aggregation.file", "text: the path of a .wasm component", None, "pushed first, under `name`"),
-    key("policies.aggregation.parameters", POLICY_PARAMETERS, Some("{}"), "handed to the policy"),
+    key("policy.on_failure", ON_FAILURE, Some(r#""builtin""#), "what happens to a round whose policy failed"),
+    key("policy.placement.name", POLICY_NAME, Some(r#""least-loaded""#), "who trains where"),
+    key("policy.placement.file", "text: the path of a .wasm component", None, "pushed first, under `name`"),
+    key("policy.placement.parameters", POLICY_PARAMETERS, Some("{}"), "handed to the policy"),
+    key("policy.placement.on_failure", ON_FAILURE, Some("`policy.on_failure`"), "the same for this one alone"),
+    key("policy.aggregation.name", POLICY_NAME, Some(r#""fedavg""#), "how updates become a model"),
+    key("policy.aggregation.file", "text: the path of a .wasm component", None, "pushed first, under `name`"),
+    key("policy.aggregation.parameters", POLICY_PARAMETERS, Some("{}"), "handed to the policy"),
+    key("policy.aggregation.on_failure", ON_FAILURE, Some("`policy.on_failure`"), "the same for this one alone"),
 ];
 
 /// What the key may hold.

@@ -16,7 +16,7 @@ pub(super) struct RawRun {
     pub(super) deadlines: RawDeadlines,
     pub(super) evaluation: Option<RawEvaluation>,
     pub(super) target: Option<RawTarget>,
-    pub(super) policies: RawPolicies,
+    pub(super) policy: RawPolicies,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +84,7 @@ pub(super) struct RawTarget {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawPolicies {
+    pub(super) on_failure: Option<String>,
     pub(super) placement: RawPolicy,
     pub(super) aggregation: RawPolicy,
 }
@@ -94,4 +95,5 @@ pub(super) struct RawPolicy {
     pub(super) name: Option<String>,
     pub(super) file: Option<String>,
     pub(super) parameters: Option<toml::Table>,
+    pub(super) on_failure: Option<String>,
 }

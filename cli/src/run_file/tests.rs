@@ -54,10 +54,11 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(file.cohort, CohortSpec { size: 3, over_selection: 0, quorum: 2 });
     assert_eq!(file.deadlines, Deadlines { selection_ms: 10_000, round_ms: 600_000 });
     assert_eq!((file.evaluation, file.target), (None, None));
-    assert_eq!(file.placement.name.as_str(), "least-loaded");
-    assert_eq!(file.aggregation.name.as_str(), "fedavg");
+    assert_eq!(file.placement.called.to_string(), "least-loaded");
+    assert_eq!(file.aggregation.called.to_string(), "fedavg");
     assert_eq!(file.aggregation.parameters, "{}");
     assert_eq!(file.aggregation.source, PolicySource::Coordinator);
+    assert_eq!((file.placement.on_failure, file.aggregation.on_failure), (OnFailure::Builtin, OnFailure::Builtin));
     assert_eq!(file.trainer.kind, "embedded");
     let train: TrainConfig = serde_json::from_value(file.trainer.settings["train"].clone()).unwrap();
     assert_eq!(train, TrainConfig::default());
@@ -82,7 +83,9 @@ fn every_key_arrives() {
         })
     );
     assert_eq!(file.aggregation.source, PolicySource::File("policies/my-mean.wasm".into()));
-    assert_eq!(file.aggregation.name.as_str(), "my-mean");
+    let called = [&file.placement, &file.aggregation].map(|plan| plan.called.to_string());
+    assert_eq!(called, ["least-loaded@0.2.0", "my-mean"]);
+    assert_eq!((file.placement.on_failure, file.aggregation.on_failure), (OnFailure::Retry, OnFailure::Previous));
     let parameters: serde_json::Value = serde_json::from_str(&file.aggregation.parameters).unwrap();
     let expected = serde_json::json!({ "trim": 0.1, "names": ["a", "b"], "nested": { "deep": true } });
     assert_eq!(parameters, expected);
@@ -119,7 +122,7 @@ fn the_table_of_keys_is_what_is_read() {
         let text = if table.is_empty() { "x_x = 1".to_owned() } else { format!("{table}.x_x = 1") };
         toml::from_str::<raw::RawRun>(&text).unwrap_err().message().to_owned()
     };
-    for table in ["", "model", "train", "trainer", "cohort", "deadlines", "evaluation", "target", "policies"] {
+    for table in ["", "model", "train", "trainer", "cohort", "deadlines", "evaluation", "target", "policy"] {
         let said = known(table);
         let read: Vec<&str> = said.split('`').skip(3).step_by(2).collect();
         assert!(!read.is_empty(), "{said}");

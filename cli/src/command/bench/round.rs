@@ -157,7 +157,7 @@ impl Round {
 
 async fn pinned(client: &Client, kind: PolicyKind, name: &str) -> Result<PolicyRef> {
     let found = client.policy(kind, name).await?.with_context(|| format!("the coordinator has no policy `{name}`"))?;
-    Ok(PolicyRef { name: found.name, digest: found.digest, parameters: "{}".into() })
+    Ok(PolicyRef { version: Some(found.version), ..PolicyRef::new(found.name, found.digest) })
 }
 
 /// A model with values that do not compress, spread over a few tensors.

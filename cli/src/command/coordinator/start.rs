@@ -1,16 +1,18 @@
 //! `polder coordinator start`
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 use polder_coordinator::{Config, Coordinator};
-use polder_security::Endpoint;
+use polder_policy::{CompileIn, Limits};
+use polder_security::{Endpoint, PublicKey};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Context;
+use crate::failure::Ended;
 use crate::output::talk;
 use crate::shutdown::{Signals, in_order};
 
@@ -25,6 +27,12 @@ pub(crate) struct Start {
     /// What workers and operators dial, where that is not the address listened on; join tokens carry it.
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<Endpoint>,
+    /// A file of other limits for policies; `polder policy show` lists them all.
+    #[arg(long, value_name = "FILE.toml")]
+    policy_limits: Option<PathBuf>,
+    /// Take only policies that this key signed (repeat it for several): `ed25519:` and 64 hexadecimal digits.
+    #[arg(long, value_name = "SIGNER")]
+    require_signer: Vec<PublicKey>,
 }
 
 /// What `--json` prints once the coordinator is ready.
@@ -45,7 +53,13 @@ impl Start {
             None => context.home()?.coordinator(),
         };
         let dir = std::path::absolute(&dir).with_context(|| format!("`{}` is no directory", dir.display()))?;
-        let config = Config { advertise: self.advertise.map(|to| to.to_string()), ..Config::new(&dir, self.listen) };
+        let config = Config {
+            advertise: self.advertise.map(|to| to.to_string()),
+            limits: self.policy_limits.as_deref().map(limits).transpose()?.unwrap_or_default(),
+            compile_in: compile_in(),
+            required_signers: self.require_signer,
+            ..Config::new(&dir, self.listen)
+        };
         // On another thread: it replays the journal and compiles policies, which would keep signals from being heard.
         let runtime = tokio::runtime::Handle::current();
         let building = tokio::task::spawn_blocking(move || runtime.block_on(Coordinator::build(config)));
@@ -71,5 +85,21 @@ impl Start {
         let shutdown = CancellationToken::new();
         let service = coordinator.run(shutdown.clone());
         in_order(signals, shutdown, async { service.await.context("the coordinator stopped") }).await
+    }
+}
+
+fn limits(path: &Path) -> anyhow::Result<Limits> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    toml::from_str(&text).map_err(|error| Ended::usage(format!("`{}` is no list of limits: {error}", path.display())))
+}
+
+/// In a child process of this very program; where that cannot be found, here.
+fn compile_in() -> CompileIn {
+    match std::env::current_exe() {
+        Ok(program) => CompileIn::Process { program, arguments: vec!["policy-compiler".into()] },
+        Err(error) => {
+            tracing::warn!(%error, "this program cannot be found, so policies are compiled without a limit of memory");
+            CompileIn::Thread
+        }
     }
 }

@@ -1,72 +1,66 @@
 //! `polder policy push`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
-use bytes::Bytes;
 use clap::Args;
-use polder_core::PolicyName;
+use polder_core::policy::PolicyKind;
+use polder_security::Signer;
 
 use crate::args::Context;
+use crate::called::Called;
+use crate::client::{NewPolicy, digest_of};
+use crate::component;
 use crate::failure::Ended;
-use crate::output::talk;
-
-/// More than any coordinator takes.
-const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+use crate::output::{plain, talk};
 
 #[derive(Debug, Args)]
 pub(crate) struct Push {
-    /// A WebAssembly component (.wasm).
+    /// A WebAssembly component, or the core module that a compiler made of a policy's source (.wasm).
     file: PathBuf,
-    /// What runs call it by [default: the file's name].
+    /// What runs call it by; without a version it gets the next whole number [default: the file's name].
+    #[arg(long, value_name = "NAME[@VERSION]")]
+    name: Option<Called>,
+    /// Sign it with this Ed25519 key, as `openssl genpkey -algorithm ed25519 -out KEY.pem` makes one.
+    #[arg(long, value_name = "KEY.pem")]
+    key: Option<PathBuf>,
+    /// Let the coordinator check and try it, but keep nothing.
     #[arg(long)]
-    name: Option<PolicyName>,
+    dry_run: bool,
 }
 
 impl Push {
     pub(crate) async fn perform(self, context: &Context) -> anyhow::Result<()> {
-        let name = match self.name {
-            Some(name) => name,
-            None => self.file.file_stem().and_then(|stem| PolicyName::new(stem.to_str()?).ok()).ok_or_else(|| {
+        let called = match self.name {
+            Some(called) => called,
+            None => self.file.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).ok_or_else(|| {
                 Ended::usage(format!("`{}` makes no name for a policy; give --name NAME", self.file.display()))
             })?,
         };
-        let component = read_component(&self.file)?;
-        let policy = context.client().await?.push_policy(&name, component).await?;
+        let component = component::read(&self.file)?;
+        let signature = match &self.key {
+            None => None,
+            Some(path) => {
+                let signer = Signer::from_pem_file(path).map_err(|error| Ended::usage(error.to_string()))?;
+                Some(signer.sign(&digest_of(&component).to_string()))
+            }
+        };
+        let dry_run = self.dry_run;
+        let policy = NewPolicy { called, component, signature, dry_run };
+        let policy = context.client().await?.push_policy(policy).await?;
         if context.output.is_json() {
             return context.output.line(&policy.text);
         }
         context.output.line(&policy.digest.to_string())?;
-        talk(&format!("{} is an {} policy now.", policy.name, policy.kind).replace("an placement", "a placement"))
-    }
-}
-
-/// The file's bytes, if they can be a component at all.
-pub(crate) fn read_component(path: &Path) -> anyhow::Result<Bytes> {
-    let unusable = |why: String| Ended::usage(format!("`{}` cannot be pushed: {why}", path.display()));
-    let size = std::fs::metadata(path).map_err(|error| unusable(error.to_string()))?.len();
-    if size > COMPONENT_BYTES_MAX {
-        return Err(unusable(format!("it has {size} bytes, and no policy has more than {COMPONENT_BYTES_MAX}")));
-    }
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    if !bytes.starts_with(b"\0asm") {
-        return Err(unusable("it is no WebAssembly; build it for the wasm32 target as plugins/README.md shows".into()));
-    }
-    Ok(bytes.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_component_is_refused_before_it_is_sent() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("policy.wasm");
-        assert!(read_component(&path).unwrap_err().to_string().contains("cannot be pushed: No such file"));
-        std::fs::write(&path, "fn main() {}").unwrap();
-        assert!(read_component(&path).unwrap_err().to_string().contains("it is no WebAssembly"));
-        std::fs::write(&path, b"\0asm\x0d\0\x01\0").unwrap();
-        assert_eq!(read_component(&path).unwrap().len(), 8);
+        let kind = match policy.kind {
+            PolicyKind::Aggregation => "an aggregation",
+            PolicyKind::Placement => "a placement",
+            PolicyKind::Release => "a release",
+        };
+        let signed = policy.signer.as_ref().map(|signer| format!(", signed by {signer}")).unwrap_or_default();
+        let text = match dry_run {
+            true => format!("{} would be {kind} policy{signed}; nothing was stored.", policy.id()),
+            false => format!("{} is {kind} policy now{signed}.", policy.id()),
+        };
+        talk(&plain(&text))
     }
 }

@@ -36,8 +36,9 @@ fn facts(round: &RoundView) -> String {
     lines.extend(round.waiting_for.as_ref().map(|waiting| format!("  waits for    {}", plain(waiting))));
     lines.push(format!("  from model   version {} ({})", round.base.version, round.base.digest.short()));
     lines.extend(round.committed.map(|digest| format!("  committed    {digest}")));
-    lines.push(format!("  placement    {}", plain(&round.placement)));
-    lines.push(format!("  aggregation  {}", plain(&round.aggregation)));
+    let by = |digest: Option<polder_core::Digest>| digest.map(|by| format!(", decided by {by}")).unwrap_or_default();
+    lines.push(format!("  placement    {}{}", plain(&round.placement), by(round.placement_policy)));
+    lines.push(format!("  aggregation  {}{}", plain(&round.aggregation), by(round.aggregation_policy)));
     lines.extend(round.evaluation.map(|evaluation| {
         let (loss, examples) = (evaluation.loss, evaluation.examples);
         format!("  evaluation   accuracy {}, loss {loss:.4} on {examples} examples", percent(evaluation.accuracy))
@@ -53,6 +54,10 @@ fn cohort(seats: &[SeatView]) -> Table {
         let why = match &seat.reason {
             Some(reason) => format!("{}; {}: {reason}", seat.chosen_because, seat.state),
             None => seat.chosen_because.clone(),
+        };
+        let why = match &seat.note {
+            Some(note) => format!("{why}; {note}"),
+            None => why,
         };
         table.row([
             seat.worker.to_string(),
@@ -88,6 +93,8 @@ mod tests {
             update: None,
             update_bytes: Some(2048),
             weight: Some(1.0),
+            note: Some("kept".into()),
+            staleness: 0,
         };
         let lost = SeatView {
             worker: "x".parse().unwrap(),
@@ -99,12 +106,13 @@ mod tests {
             accuracy: None,
             update_bytes: None,
             weight: None,
+            note: None,
             ..reported.clone()
         };
         assert_eq!(
             cohort(&[reported, lost]).render(false),
             "WORKER     REGION   STATE     EXAMPLES    LOSS  ACCURACY  WEIGHT    UPDATE  CHOSEN BECAUSE\n\
-             eu-west-1  eu-west  reported       480  0.2500     90.0%   1.000  2.00 KiB  least loaded\n\
+             eu-west-1  eu-west  reported       480  0.2500     90.0%   1.000  2.00 KiB  least loaded; kept\n\
              x          -        lost             -       -         -       -         -  least loaded; lost: its stream broke\n"
         );
     }

@@ -55,8 +55,9 @@ pub(crate) fn facts(run: &RunView) -> String {
         fact("evaluation", format!("accuracy {accuracy}, loss {loss:.4} of version {version} on {examples} examples"));
     }
     fact("data", run.dataset.clone());
-    fact("placement", format!("{} ({})", run.placement.name, run.placement.digest.short()));
-    fact("aggregation", format!("{} ({})", run.aggregation.name, run.aggregation.digest.short()));
+    for (kind, policy) in [("placement", &run.placement), ("aggregation", &run.aggregation)] {
+        fact(kind, format!("{policy}, on failure: {}", policy.on_failure));
+    }
     fact("seed", run.seed.to_string());
     fact("submitted", instant(run.submitted_at));
     if let Some(ended) = run.ended_at {
@@ -78,7 +79,7 @@ pub(crate) fn instant(at: Timestamp) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use polder_core::Digest;
-    use polder_core::policy::PolicyRef;
+    use polder_core::policy::{AggregationTraits, PolicyRef};
     use polder_core::round::{Evaluation, ModelVersion};
     use polder_core::view::VersionEvaluation;
 
@@ -87,9 +88,8 @@ pub(crate) mod tests {
     /// A run under way that waits for a worker.
     pub(crate) fn run() -> RunView {
         let policy = |name: &str| PolicyRef {
-            name: name.parse().unwrap(),
-            digest: Digest::sha256([0xab; 32]),
-            parameters: "{}".into(),
+            version: Some("2".parse().unwrap()),
+            ..PolicyRef::new(name.parse().unwrap(), Digest::sha256([0xab; 32]))
         };
         RunView {
             run: "digits-3f9a1c".parse().unwrap(),
@@ -106,6 +106,7 @@ pub(crate) mod tests {
             model: ModelVersion { version: 2, digest: Digest::blake3([1; 32]), bytes: 10 },
             placement: policy("least-loaded"),
             aggregation: policy("fedavg"),
+            traits: AggregationTraits::default(),
             seed: 7,
             evaluations: vec![VersionEvaluation {
                 version: 2,
@@ -123,7 +124,7 @@ pub(crate) mod tests {
             "  waits for    one more worker with `digits`",
             "  rounds       2 of 20 committed, 1 abandoned",
             "  evaluation   accuracy 91.2%, loss 0.3100 of version 2 on 90 examples",
-            "  aggregation  fedavg (sha256:abababababab)",
+            "  aggregation  fedavg@2 (sha256:abababababab), on failure: builtin",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }

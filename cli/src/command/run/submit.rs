@@ -7,11 +7,12 @@ use clap::Args;
 use polder_core::RunId;
 use polder_core::policy::{PolicyKind, PolicyRef};
 use polder_core::spec::ModelSpec;
+use polder_core::view::PolicyView;
 use serde::Serialize;
 
 use crate::args::Context;
-use crate::client::{CallError, Client};
-use crate::command::policy::push::read_component;
+use crate::client::{CallError, Client, NewPolicy};
+use crate::component;
 use crate::failure::{Ended, Exit};
 use crate::output::{plain, talk};
 use crate::run_file::{Override, PolicyPlan, PolicySource, RunFile, keys, model_spec};
@@ -86,7 +87,7 @@ fn policy_refused(error: CallError) -> anyhow::Error {
     let kinds = [PolicyKind::Placement, PolicyKind::Aggregation];
     match kinds.iter().find(|kind| sentence.starts_with(&format!("{kind} "))) {
         Some(kind) if word == "bad_policy" => {
-            Ended::usage(format!("the run file's `policies.{kind}.parameters` cannot be used: {sentence}"))
+            Ended::usage(format!("the run file's `policy.{kind}.parameters` cannot be used: {sentence}"))
         }
         _ => error.into(),
     }
@@ -94,34 +95,31 @@ fn policy_refused(error: CallError) -> anyhow::Error {
 
 /// Finds the policy, pushing it first if it comes from a file, and pins it by digest.
 async fn pin(client: &Client, plan: &PolicyPlan, kind: PolicyKind) -> anyhow::Result<PolicyRef> {
-    let digest = match &plan.source {
-        PolicySource::Coordinator => find(client, plan, kind).await?,
+    let (found, called) = match &plan.source {
+        PolicySource::Coordinator => (find(client, plan).await?, format!("policy `{}`", plan.called)),
         PolicySource::File(path) => {
-            let pushed = client.push_policy(&plan.name, read_component(path)?).await?;
-            if pushed.kind != kind {
-                let found = format!("`{}` is for {}, and the run wants it for {kind}", path.display(), pushed.kind);
-                return Err(Ended::usage(found));
-            }
-            pushed.digest
+            let (called, component) = (plan.called.clone(), component::read(path)?);
+            let policy = NewPolicy { called, component, signature: None, dry_run: false };
+            (client.push_policy(policy).await?.view, format!("`{}`", path.display()))
         }
     };
-    Ok(PolicyRef { name: plan.name.clone(), digest, parameters: plan.parameters.clone() })
+    if found.kind != kind {
+        return Err(Ended::usage(format!("{called} is for {}, and the run wants it for {kind}", found.kind)));
+    }
+    let PolicyPlan { parameters, on_failure, .. } = plan.clone();
+    let version = Some(found.version);
+    Ok(PolicyRef { version, parameters, on_failure, ..PolicyRef::new(found.name, found.digest) })
 }
 
-async fn find(client: &Client, plan: &PolicyPlan, kind: PolicyKind) -> anyhow::Result<polder_core::Digest> {
-    let policies = client.policies().await?;
-    let of_kind: Vec<_> = policies.iter().filter(|policy| policy.kind == kind).collect();
-    if let Some(found) = of_kind.iter().find(|policy| policy.name == plan.name) {
-        return Ok(found.digest);
+async fn find(client: &Client, plan: &PolicyPlan) -> anyhow::Result<PolicyView> {
+    match client.policy_details(&plan.called.to_string(), &plan.parameters).await {
+        Ok(found) => Ok(found.view.policy),
+        Err(CallError::Refused { sentence, code: tonic::Code::NotFound, .. }) => {
+            let hint = format!("{sentence}. Push yours with `polder policy push FILE --name {}`", plan.called);
+            Err(Ended::error(Exit::NotFound, plain(&hint)))
+        }
+        Err(error) => Err(error.into()),
     }
-    let known: Vec<&str> = of_kind.iter().map(|policy| policy.name.as_str()).collect();
-    let sentence = format!(
-        "the coordinator has no {kind} policy `{}`; it has {}. Push yours with `polder policy push FILE --name {}`",
-        plan.name,
-        known.join(", "),
-        plan.name
-    );
-    Err(Ended::error(Exit::NotFound, plain(&sentence)))
 }
 
 #[cfg(test)]
@@ -137,7 +135,7 @@ mod tests {
         };
         let parameters = refused("bad_policy", "aggregation policy `fedavg` cannot be used: no such key");
         assert_eq!(exit_of(&parameters), Exit::BadInput);
-        assert!(parameters.to_string().contains("`policies.aggregation.parameters`"), "{parameters}");
+        assert!(parameters.to_string().contains("`policy.aggregation.parameters`"), "{parameters}");
         let other = refused("bad_spec", "aggregation policy `fedavg` is odd");
         assert_eq!(exit_of(&other), Exit::Refused);
     }

@@ -75,6 +75,7 @@ mod tests {
             datasets: vec!["digits".into(), "mnist".into()],
             trainers: vec!["embedded".into()],
             rounds_assigned: 7,
+            latency_ms: None,
             load: None,
         }
     }

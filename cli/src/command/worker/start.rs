@@ -41,6 +41,17 @@ pub(crate) struct Start {
     /// Where the coordinator is, if it cannot be reached at the address in the token.
     #[arg(long, value_name = "HOST:PORT")]
     coordinator: Option<Endpoint>,
+    /// Work only under aggregation policies that this region accepts (repeat it for several): a digest
+    /// (`sha256:...`), a signer (`ed25519:...`), or the name of a built-in policy [default: all].
+    #[arg(long, value_name = "DIGEST|SIGNER|NAME")]
+    allow_aggregation: Vec<String>,
+    /// The release policy that decides on every update before it leaves this region: the name of a built-in one, or a
+    /// component here [default: allow-all].
+    #[arg(long, value_name = "NAME|FILE.wasm")]
+    release: Option<String>,
+    /// Its parameters [default: {}].
+    #[arg(long, value_name = "JSON", requires = "release")]
+    release_parameters: Option<String>,
 }
 
 /// What `--json` prints once the worker has its first session.
@@ -71,6 +82,9 @@ impl Start {
             region: self.region.map(String::from),
             data: self.data,
             slots: Some(self.slots),
+            allow_aggregation: self.allow_aggregation,
+            release: self.release,
+            release_parameters: self.release_parameters,
         };
         let config = Config::try_from(raw)?;
         // Data sets are read here, which may take long.

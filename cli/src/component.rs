@@ -1,0 +1,56 @@
+//! A policy from a file on this machine: a component as it is, or a core module that says which world it is made for, as
+//! `cargo build` and clang leave it, which is wrapped into a component here.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use wit_component::ComponentEncoder;
+
+use crate::failure::Ended;
+
+/// More than any coordinator takes.
+const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// The component in the file at `path`.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Bytes> {
+    let unusable = |why: String| Ended::usage(format!("`{}` cannot be a policy: {why}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
+    let mut bytes = Vec::new();
+    let read = file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot read `{}`", path.display()))?;
+    if bytes.len() as u64 > COMPONENT_BYTES_MAX {
+        return Err(unusable(format!("it is larger than {COMPONENT_BYTES_MAX} bytes, and no policy is")));
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(unusable("it is no WebAssembly; build it for the wasm32 target as plugins/README.md shows".into()));
+    }
+    if bytes.starts_with(CORE_MODULE) {
+        bytes = wrap(&bytes).map_err(unusable)?;
+    }
+    Ok(bytes.into())
+}
+
+/// The component that a core module's custom sections describe.
+fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
+    let wrapped = ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
+    wrapped.map_err(|error| format!("it is a core module that makes no component: {error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_component_is_refused_before_it_is_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.wasm");
+        assert!(read(&path).unwrap_err().to_string().contains("cannot be a policy: No such file"));
+        std::fs::write(&path, "fn main() {}").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("it is no WebAssembly"));
+        std::fs::write(&path, b"\0asm\x0d\0\x01\0").unwrap();
+        assert_eq!(read(&path).unwrap().len(), 8);
+    }
+}
