@@ -49,6 +49,11 @@ macro_rules! builtins {
 /// The first of a kind is the one that decides where a run names none, or where the run's own failed.
 const BUILTINS: &[Builtin] = builtins! {
     "least-loaded", Placement, "the worker with the most free slots, then the least busy CPU, first";
+    "round-robin", Placement, "every worker in turn";
+    "weighted-round-robin", Placement, "every worker in turn, as often as its weight says (Katevenis et al. 1991)";
+    "least-connections", Placement, "the worker with the fewest assignments first";
+    "uniform-random", Placement, "workers drawn at random (McMahan et al. 2017)";
+    "latency-and-load", Placement, "an example: fast workers first, unless they are busy";
     "fedavg", Aggregation, "the mean, weighted by training examples (McMahan et al. 2017)";
     "fedavgm", Aggregation, "the mean, with server momentum (Hsu et al. 2019)";
     "fedadam", Aggregation, "the mean, then a step of Adam (Reddi et al. 2021)";
@@ -69,6 +74,9 @@ const BUILTINS: &[Builtin] = builtins! {
     "fltrust", Aggregation, "weights by cosine to the geometric median (after Cao et al. 2021)";
     "fedbuff", Aggregation, "buffered rounds, weighted by staleness (Nguyen et al. 2022)";
     "diloco", Aggregation, "an outer step with Nesterov's momentum (Douillard et al. 2023)";
+    "allow-all", Release, "every update leaves as it is";
+    "clip", Release, "updates leave no longer than a norm (McMahan et al. 2018)";
+    "min-cohort", Release, "updates leave only into rounds of enough workers";
 };
 
 /// All policies of ours, the default of each kind before others of its kind.

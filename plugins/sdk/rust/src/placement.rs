@@ -1,7 +1,10 @@
 //! The `placement` world: who trains, where, on which GPU.
 
+mod seating;
+
 use serde::de::DeserializeOwned;
 
+pub use self::seating::{Seating, percent, place_in_order};
 use crate::Error;
 pub use crate::bindings::placement::exports::polder::policy::placer::{
     Answer, Assignment, Declined, Demand, Gpu, Load, Question, Worker,
@@ -21,6 +24,29 @@ pub trait Placement {
 
     /// Answers one question. Called on a fresh instance every time: what must last goes into [`Answer::state`].
     fn place(question: Question, parameters: Self::Parameters) -> Result<Answer, Error>;
+}
+
+impl Question {
+    /// A first question, to test with.
+    pub fn new(demands: Vec<Demand>, workers: Vec<Worker>) -> Self {
+        Self { seed: 0, demands, workers, state: Vec::new() }
+    }
+}
+
+impl Demand {
+    /// A first round that would like `seats` workers and can go on with `seats_min`, to test with.
+    pub fn new(seats: u32, seats_min: u32, candidates: &[u32]) -> Self {
+        Self { run: "digits".into(), round: 1, seats, seats_min, candidates: candidates.to_vec() }
+    }
+}
+
+impl Worker {
+    /// An idle worker of a machine without GPUs, to test with.
+    pub fn idle(name: &str, slots: u32) -> Self {
+        let load = Load { cpu_utilization: 0.0, memory_free_bytes: 1 << 30, gpus: Vec::new() };
+        let region = "eu-west".into();
+        Self { name: name.into(), region, slots, slots_free: slots, rounds_assigned: 0, latency_ms: None, load }
+    }
 }
 
 /// Makes the component's exports of a type that implements [`Placement`](placement::Placement). Once a crate.

@@ -24,6 +24,16 @@ pub trait Release {
     fn review(question: Question, parameters: Self::Parameters) -> Result<Answer, Error>;
 }
 
+impl Question {
+    /// The first update that a region would release, of 1000 values with this L2 norm, to a round of three workers; to test with.
+    pub fn new(norm: f64) -> Self {
+        let update = Update { parameters: 1000, examples: 100, loss: None, steps: None, norm, max_norm: norm };
+        let (run, region) = ("digits".into(), "eu-west".into());
+        let context = Context { run, round: 1, region, aggregation: "fedavg@0.2.0".into(), cohort: 3, quorum: 2 };
+        Self { seed: 0, update, context, budget: Budget { released: 0, withheld: 0 }, state: Vec::new() }
+    }
+}
+
 impl Answer {
     /// The update leaves, treated like this.
     pub fn release(treatment: Treatment, reason: impl Into<String>) -> Self {
