@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! offer ─► declined
-//!   └────► accepted ─► fetch ─► train ─► update kept, uploaded until acknowledged ─► done
+//!   └────► accepted ─► fetch ─► train ─► released, treated once, uploaded until acknowledged ─► done
+//!                       │         ├────► withheld by the release policy: declined, kept until it was heard ─► done
 //!                       │         └────► evaluation or failure, kept until it was heard ─► done
 //!                       └ cancelled, or the deadline passed: dropped
 //! ```
@@ -15,8 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use polder_core::effect::Assignment;
+use polder_core::policy::TrainingNeeds;
+use polder_core::round::Task;
 use polder_core::spec::{DEADLINE_MS_MAX, TRAINER_SETTINGS_BYTES_MAX};
-use polder_core::{AssignmentId, WorkerName};
+use polder_core::{AssignmentId, Region, WorkerName};
 use polder_proto::convert;
 use polder_proto::v1;
 use polder_proto::v1::worker_message::Message;
@@ -26,14 +29,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::allow_list::AllowList;
 use crate::channel::chain;
 use crate::config::now;
+use crate::correction::Corrections;
 use crate::datasets::DataSets;
 use crate::link::Link;
 use crate::model::Models;
 use crate::outbound;
+use crate::release::ReleaseGuard;
 use crate::trainer::{Trainers, Watcher};
 
+mod produce;
 mod update;
 mod upload;
 mod work;
@@ -48,8 +55,12 @@ pub(crate) const REPORTS_MAX: usize = 128;
 /// What assignments work with.
 pub(crate) struct Equipment {
     pub(crate) worker: WorkerName,
+    pub(crate) region: Region,
     pub(crate) slots: u32,
     pub(crate) model_bytes_max: u64,
+    pub(crate) allow_list: AllowList,
+    pub(crate) release: ReleaseGuard,
+    pub(crate) corrections: Corrections,
     pub(crate) datasets: DataSets,
     pub(crate) trainers: Trainers,
     pub(crate) link: Link,
@@ -252,11 +263,12 @@ impl Shared {
 
     /// What this worker will do; the error is the reason to decline.
     fn check(&self, wire: v1::Assignment) -> Result<Assignment, String> {
-        let Equipment { worker, slots, model_bytes_max, datasets, trainers, .. } = &self.equipment;
+        let Equipment { worker, slots, model_bytes_max, allow_list, datasets, trainers, .. } = &self.equipment;
         if wire.trainer_settings.len() > TRAINER_SETTINGS_BYTES_MAX {
             return Err(format!("the trainer's settings have more than {TRAINER_SETTINGS_BYTES_MAX} bytes"));
         }
         let assignment = convert::assignment(wire, worker, now()).map_err(|malformed| malformed.to_string())?;
+        allow_list.admit(&assignment.aggregation)?;
         let held = self.lock().assignments.values().filter(|entry| entry.report.is_none()).count();
         if held >= 2 * *slots as usize + HELD_EXTRA {
             return Err(format!("{held} assignments are held already and there are {slots} slots"));
@@ -265,11 +277,23 @@ impl Shared {
             let bytes = assignment.model_bytes;
             return Err(format!("the model has {bytes} bytes; this worker takes {model_bytes_max} at most"));
         }
+        if let Some(variate) = &assignment.control_variate
+            && variate.bytes != assignment.model_bytes
+        {
+            let (bytes, model) = (variate.bytes, assignment.model_bytes);
+            return Err(format!(
+                "the control variate has {bytes} bytes and the model {model}; they must have one layout"
+            ));
+        }
         let data = datasets.get(&assignment.dataset);
         let data = data.ok_or_else(|| format!("this worker has no data set `{}`", assignment.dataset))?;
         let kind = &assignment.trainer.kind;
         let trainer = trainers.get(kind).ok_or_else(|| format!("this worker has no trainer `{kind}`"))?;
-        trainer.check(&assignment.trainer.settings, data).map_err(|error| chain(&error))?;
+        let settings = &assignment.trainer.settings;
+        trainer.check(settings, data).map_err(|error| chain(&error))?;
+        if assignment.task == Task::Train && assignment.training != TrainingNeeds::default() {
+            trainer.adapts(settings, &assignment.training).map_err(|error| chain(&error))?;
+        }
         Ok(assignment)
     }
 

@@ -11,6 +11,9 @@ use polder_security::endpoint::EndpointError;
 use polder_security::token::TokenError;
 use polder_security::{Endpoint, JoinToken};
 
+use crate::allow_list::{AllowList, AllowListError};
+use crate::release::{ReleaseChoice, ReleaseError};
+
 mod raw;
 
 pub use raw::RawConfig;
@@ -38,10 +41,14 @@ pub struct Config {
     pub slots: u32,
     /// Assignments with a larger model are declined, in bytes.
     pub model_bytes_max: u64,
+    /// Assignments under another aggregation policy are declined.
+    pub allow_list: AllowList,
+    /// What decides on every update before it leaves.
+    pub release: ReleaseChoice,
 }
 
 /// What is wrong with a configuration, and how to write it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("`--join`: the token cannot be used")]
     Token(#[source] TokenError),
@@ -66,6 +73,10 @@ pub enum ConfigError {
     TooMuchData { count: usize },
     #[error("`--slots` is {slots}; use 1 to {SLOTS_MAX}")]
     Slots { slots: u32 },
+    #[error(transparent)]
+    AllowList(#[from] AllowListError),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
 }
 
 impl Config {
@@ -81,6 +92,8 @@ impl Config {
             datasets: BTreeMap::new(),
             slots: 1,
             model_bytes_max: MODEL_BYTES_MAX,
+            allow_list: AllowList::default(),
+            release: ReleaseChoice::default(),
         }
     }
 
@@ -118,6 +131,8 @@ impl TryFrom<RawConfig> for Config {
             region,
             datasets: datasets(&raw.data)?,
             slots,
+            allow_list: AllowList::parse(&raw.allow_aggregation)?,
+            release: ReleaseChoice::parse(raw.release.as_deref(), raw.release_parameters)?,
             ..Self::new(raw.dir)
         })
     }

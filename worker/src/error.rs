@@ -8,6 +8,7 @@ use polder_core::{Region, WorkerName};
 use polder_security::credentials::{InvalidCredentials, KeyRequestError};
 
 use crate::datasets::DataSetRefused;
+use crate::release::ReleaseError;
 
 /// Why a worker did not start, or stopped. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,8 @@ pub enum WorkerError {
     InUse { dir: PathBuf },
     #[error(transparent)]
     Data(#[from] DataSetRefused),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
     #[error(
         "there are no credentials in `{}` yet; start this worker once with `--join TOKEN` (from `polder token create \
          --region REGION` on the coordinator)",

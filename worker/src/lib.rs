@@ -6,23 +6,30 @@
 //! | [`enrolment`] | who it is: credentials, and the token that becomes them |
 //! | `session` | the one stream: Hello, heartbeats, assignments in, answers out; for ever |
 //! | `assignment` | a worker's side of a round: fetch, train, deliver |
+//! | [`allow_list`] | which aggregation policies the region accepts |
+//! | [`release`] | the release guard: what may leave, decided by the region's own policy |
+//! | `correction` | what SCAFFOLD and FedDyn keep in the region between rounds |
 //! | `model`, `link`, `channel` | models on their way in; the connections |
 //! | [`trainer`] | the seam to what trains, and the trainers that come with the program |
 //! | [`datasets`] | the region's data sets |
 //! | [`telemetry`] | how busy the machine and its GPUs are |
 //! | [`outbound`] | everything that leaves a region, listed |
 
+pub mod allow_list;
 mod assignment;
 mod backoff;
 mod channel;
 pub mod config;
+mod correction;
 pub mod datasets;
+mod durable;
 pub mod enrolment;
 mod error;
 mod link;
 mod lock;
 mod model;
 pub mod outbound;
+pub mod release;
 mod session;
 pub mod telemetry;
 pub mod trainer;
@@ -37,9 +44,11 @@ pub use error::WorkerError;
 pub use trainer::{Trainer, Trainers};
 
 use crate::assignment::{Assignments, Equipment};
+use crate::correction::Corrections;
 use crate::datasets::DataSets;
 use crate::enrolment::{Membership, Standing};
 use crate::link::Link;
+use crate::release::ReleaseGuard;
 use crate::session::{Offer, Session};
 use crate::telemetry::{GpuSource, Telemetry};
 
@@ -71,11 +80,12 @@ impl Parts {
     }
 }
 
-/// A worker that is ready to connect: its data sets were read, its directory is its own.
+/// A worker that is ready to connect: its data sets were read, its release policy was compiled, its directory is its own.
 pub struct Worker {
     config: Config,
     standing: Standing,
     datasets: DataSets,
+    release: ReleaseGuard,
     parts: Parts,
     state: watch::Sender<State>,
     lock: lock::DirectoryLock,
@@ -92,8 +102,9 @@ impl Worker {
     pub fn build_with(config: Config, parts: Parts) -> Result<Self, WorkerError> {
         let lock = lock::DirectoryLock::take(&config.dir)?;
         let standing = Standing::of(&config)?;
+        let release = ReleaseGuard::open(&config.release, &config.dir)?;
         let datasets = DataSets::open(&config.datasets)?;
-        Ok(Self { config, standing, datasets, parts, state: watch::Sender::new(State::Starting), lock })
+        Ok(Self { config, standing, datasets, release, parts, state: watch::Sender::new(State::Starting), lock })
     }
 
     /// Follows where the worker stands.
@@ -105,7 +116,7 @@ impl Worker {
     /// Enrols if need be, then works until `shutdown`, or until the coordinator will not have it. On shutdown it takes
     /// nothing more, tells trainers to stop, closes its stream and returns within two seconds.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
-        let Self { config, standing, datasets, parts, state, lock } = self;
+        let Self { config, standing, datasets, release, parts, state, lock } = self;
         let member = match standing {
             Standing::Member(member) => member,
             Standing::Newcomer(newcomer) => tokio::select! {
@@ -115,30 +126,40 @@ impl Worker {
         };
         member.save_endpoint()?;
         let span = tracing::info_span!("worker", worker = %member.name, region = %member.region);
-        let result = work(config, member, datasets, parts, state, &shutdown).instrument(span).await;
+        let result = work(config, member, Domain { datasets, release }, parts, state, &shutdown).instrument(span).await;
         // The directory is ours until nothing writes to it any more.
         drop(lock);
         result
     }
 }
 
+/// What is the region's own: its data, and who decides what leaves.
+struct Domain {
+    datasets: DataSets,
+    release: ReleaseGuard,
+}
+
 async fn work(
     config: Config,
     member: Membership,
-    datasets: DataSets,
+    domain: Domain,
     parts: Parts,
     state: watch::Sender<State>,
     shutdown: &CancellationToken,
 ) -> Result<(), WorkerError> {
-    let Parts { trainers, gpus } = parts;
+    let (Parts { trainers, gpus }, Domain { datasets, release }) = (parts, domain);
     let telemetry = Telemetry::start(gpus).await.map_err(WorkerError::Thread)?;
     let (connection, link) = Link::new();
     let (report, progress) = mpsc::channel(PROGRESS_MAX);
     let offer = Offer { slots: config.slots, datasets: datasets.names(), trainers: trainers.kinds() };
     let assignments = Assignments::new(Equipment {
         worker: member.name.clone(),
+        region: member.region.clone(),
         slots: config.slots,
         model_bytes_max: config.model_bytes_max,
+        allow_list: config.allow_list,
+        release,
+        corrections: Corrections::at(config.dir.join("corrections")),
         datasets,
         trainers,
         link,

@@ -62,13 +62,31 @@ pub const LEAVES: &[Leaves] = &[
     ),
     leaves("EvaluationReport", &["assignment", "evaluation"], "how a model does on held-out rows"),
     leaves("Evaluation", &["examples", "loss", "accuracy"], "how many rows that were, mean loss and accuracy"),
-    leaves("FetchModelRequest", &["digest", "offset"], "which model is fetched"),
+    leaves("FetchModelRequest", &["digest", "offset"], "which model or control variate is fetched"),
     leaves("UploadStatusRequest", &["assignment", "digest"], "which update is about to be sent"),
-    leaves("UploadUpdateRequest", &["header", "data"], "a trained update: its header, then its parameters"),
+    leaves(
+        "UploadUpdateRequest",
+        &["header", "data"],
+        "an update as the region's release policy let it out: its header, then its parameters",
+    ),
     leaves(
         "UpdateHeader",
-        &["assignment", "digest", "bytes", "offset", "examples", "loss", "accuracy", "evaluation"],
-        "what an update says of itself: examples behind it, training loss and accuracy, evaluation of its start",
+        &[
+            "assignment",
+            "digest",
+            "bytes",
+            "offset",
+            "examples",
+            "loss",
+            "accuracy",
+            "evaluation",
+            "base_loss",
+            "steps",
+            "normalizer",
+            "learning_rate",
+        ],
+        "what an update says of itself: examples behind it, training loss and accuracy, evaluation and loss of its start, how many \
+         steps were taken and how large",
     ),
 ];
 

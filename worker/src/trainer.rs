@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polder_core::policy::TrainingNeeds;
 use polder_core::round::{Evaluation, Task};
 use polder_tensor::Parameters;
 use serde_json::Value;
@@ -31,6 +32,12 @@ pub trait Trainer: Send + Sync + 'static {
     /// Whether these settings and this data set can be used; asked before an assignment is accepted.
     fn check(&self, settings: &Value, data: &DataSet) -> Result<(), TrainerError>;
 
+    /// Whether it can do, with these settings, what an aggregation policy wants of local training; asked after
+    /// [`check`](Self::check), and only where a policy wants something. A trainer that does not say so cannot.
+    fn adapts(&self, _settings: &Value, _needs: &TrainingNeeds) -> Result<(), TrainerError> {
+        Err(TrainerError::Plain { kind: self.kind() })
+    }
+
     /// Does what is asked and blocks until it is done. Must ask `watcher` often enough to stop within a second of being
     /// cancelled, and may panic: that fails the assignment and nothing else.
     fn run(&self, request: &TrainRequest, watcher: &Watcher) -> Result<Outcome, TrainerError>;
@@ -49,6 +56,11 @@ pub struct TrainRequest {
     pub holdout: f64,
     pub holdout_seed: u64,
     pub seed: u64,
+    /// Checked by [`Trainer::adapts`], and all defaults if it was not asked.
+    pub needs: TrainingNeeds,
+    /// What is added to every gradient for `needs.correction`: a value for every parameter, in the model's order. None is all
+    /// zero.
+    pub linear: Option<Arc<Vec<f32>>>,
     /// The GPU to use, as NVML counts them; none leaves it to the trainer.
     pub gpu: Option<u32>,
 }
@@ -73,6 +85,32 @@ pub struct Trained {
     pub accuracy: Option<f64>,
     /// How the global model did on the held-out rows before training.
     pub evaluation: Option<Evaluation>,
+    /// The global model's mean loss over the training rows, if `needs` asked for it.
+    pub base_loss: Option<f64>,
+    /// Optimizer steps, if the trainer counts them.
+    pub steps: Option<u64>,
+    /// FedNova's normalizer, where the optimizer has one; `steps` for plain SGD.
+    pub normalizer: Option<f64>,
+    /// Where the optimizer has one for all parameters.
+    pub learning_rate: Option<f64>,
+}
+
+impl Trained {
+    /// A model of which no more is said than how many examples are behind it.
+    #[must_use]
+    pub fn plain(parameters: Parameters, examples: u64) -> Self {
+        Self {
+            parameters,
+            examples,
+            loss: None,
+            accuracy: None,
+            evaluation: None,
+            base_loss: None,
+            steps: None,
+            normalizer: None,
+            learning_rate: None,
+        }
+    }
 }
 
 /// Why a trainer gave no result. What is said here goes to the coordinator: it must not quote data.
@@ -88,6 +126,11 @@ pub enum TrainerError {
     Data { name: String },
     #[error("no rows are held out here; set `evaluation.holdout` in the run above 0")]
     NothingHeldOut,
+    #[error(
+        "the {kind} trainer cannot add what the round's aggregation policy asks for (a proximal term, a correction, or the \
+         start's loss); use the embedded one, or another policy"
+    )]
+    Plain { kind: &'static str },
     #[error("training failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,10 +1,12 @@
 //! An update, ready to be sent: a header, and a safetensors file that is never copied into one piece.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use polder_core::AssignmentId;
 use polder_core::round::UpdateReceipt;
 use polder_proto::CHUNK_BYTES;
-use polder_proto::convert::{assignment_id_to_wire, evaluation_to_wire};
+use polder_proto::convert::receipt_to_wire;
 use polder_proto::v1::{UpdateHeader, UploadUpdateRequest, upload_update_request};
 use polder_tensor::Parameters;
 
@@ -14,12 +16,14 @@ use crate::trainer::Trained;
 pub(super) struct Update {
     /// With an offset of 0.
     header: UpdateHeader,
-    /// The file in two parts: the safetensors header, then the values where training left them.
+    /// The file in two parts: the safetensors header, then the values.
     parts: [Bytes; 2],
+    values: Values,
 }
 
-/// Values as the bytes that the file has (little-endian, as `polder-tensor` makes sure).
-struct Values(Vec<f32>);
+/// Values as the bytes that the file has (little-endian, as `polder-tensor` makes sure), where training left them.
+#[derive(Clone)]
+struct Values(Arc<Vec<f32>>);
 
 impl AsRef<[u8]> for Values {
     fn as_ref(&self) -> &[u8] {
@@ -27,33 +31,42 @@ impl AsRef<[u8]> for Values {
     }
 }
 
+/// Makes `trained - global` of `trained`, in its own memory.
+pub(super) fn subtract(trained: &mut Parameters, global: &Parameters) -> Result<(), WorkError> {
+    if let Some(difference) = global.layout().difference(trained.layout()) {
+        return Err(WorkError::OtherModel { difference });
+    }
+    for (local, global) in trained.values_mut().iter_mut().zip(global.values()) {
+        *local -= global;
+    }
+    Ok(trained.check_finite()?)
+}
+
 impl Update {
-    /// `trained - global`, in the memory of `trained`, checked as the coordinator will check it.
-    pub(super) fn of(id: &AssignmentId, trained: Trained, global: &Parameters) -> Result<Self, WorkError> {
-        let Trained { mut parameters, examples, loss, accuracy, evaluation } = trained;
-        if let Some(difference) = global.layout().difference(parameters.layout()) {
-            return Err(WorkError::OtherModel { difference });
-        }
-        for (local, global) in parameters.values_mut().iter_mut().zip(global.values()) {
-            *local -= global;
-        }
-        parameters.check_finite()?;
-        let (update, bytes) = (parameters.digest(), parameters.layout().file_bytes());
-        let receipt = UpdateReceipt { update, bytes, examples, loss, accuracy, evaluation };
-        receipt.check().map_err(|problem| WorkError::Metrics { problem })?;
-        let header = UpdateHeader {
-            assignment: Some(assignment_id_to_wire(id)),
-            digest: update.to_string(),
-            bytes,
-            offset: 0,
-            examples,
-            loss,
-            accuracy,
-            evaluation: evaluation.as_ref().map(evaluation_to_wire),
+    /// The update that `trained.parameters` hold, checked as the coordinator will check it.
+    pub(super) fn of(id: &AssignmentId, trained: Trained) -> Result<Self, WorkError> {
+        let Trained { parameters, .. } = trained;
+        let receipt = UpdateReceipt {
+            update: parameters.digest(),
+            bytes: parameters.layout().file_bytes(),
+            examples: trained.examples,
+            loss: trained.loss,
+            accuracy: trained.accuracy,
+            evaluation: trained.evaluation,
+            base_loss: trained.base_loss,
+            steps: trained.steps,
+            normalizer: trained.normalizer,
+            learning_rate: trained.learning_rate,
         };
+        receipt.check().map_err(|problem| WorkError::Metrics { problem })?;
+        let header = receipt_to_wire(id, &receipt);
         let prefix = Bytes::copy_from_slice(parameters.layout().header());
-        let parts = [prefix, Bytes::from_owner(Values(parameters.into_values()))];
-        Ok(Self { header, parts })
+        let values = Values(Arc::new(parameters.into_values()));
+        Ok(Self { header, parts: [prefix, Bytes::from_owner(values.clone())], values })
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values.0
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -98,8 +111,6 @@ fn chunks(parts: [Bytes; 2], offset: u64) -> impl Iterator<Item = Bytes> + Send 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use polder_core::{RunId, WorkerName};
     use polder_tensor::{Layout, TensorSpec};
 
@@ -117,11 +128,16 @@ mod tests {
     }
 
     fn trained(parameters: Parameters) -> Trained {
-        Trained { parameters, examples: 4, loss: Some(0.5), accuracy: None, evaluation: None }
+        Trained { loss: Some(0.5), ..Trained::plain(parameters, 4) }
+    }
+
+    fn update(mut trained: Trained, global: &Parameters) -> Result<Update, WorkError> {
+        subtract(&mut trained.parameters, global)?;
+        Update::of(&id(), trained)
     }
 
     fn refusal(trained: Trained, global: &Parameters) -> String {
-        match Update::of(&id(), trained, global) {
+        match update(trained, global) {
             Ok(_) => panic!("it was taken"),
             Err(error) => crate::channel::chain(&error),
         }
@@ -131,7 +147,8 @@ mod tests {
     fn the_file_is_the_delta_from_any_offset() {
         let (global, local) = (parameters(1.0), parameters(1.5));
         let file = local.delta(&global).unwrap().to_safetensors();
-        let update = Update::of(&id(), trained(local), &global).unwrap();
+        let update = update(trained(local), &global).unwrap();
+        assert!(update.values().iter().all(|value| *value == 0.5));
         assert_eq!(update.bytes(), file.len() as u64);
         assert_eq!(update.digest(), polder_core::Digest::blake3(*blake3::hash(&file).as_bytes()).to_string());
         let header = update.parts[0].len() as u64;

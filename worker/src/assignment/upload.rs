@@ -26,6 +26,15 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// gigabytes.
 const SEND_AGAIN: Duration = Duration::from_secs(30);
 
+/// How an upload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// The coordinator has it, durably, and counts it.
+    Acknowledged,
+    /// It came too late.
+    Unwanted,
+}
+
 /// Uploads `update` until it is acknowledged, or the coordinator says that it is not wanted any more. Tries for ever
 /// while the network is at fault: the caller sets the limit.
 pub(super) async fn deliver(
@@ -33,7 +42,7 @@ pub(super) async fn deliver(
     id: &AssignmentId,
     update: &Update,
     watcher: &Watcher,
-) -> Result<(), WorkError> {
+) -> Result<Delivered, WorkError> {
     watcher.report(Progress::of(Stage::Uploading, 0.0));
     let mut backoff = Backoff::default();
     let mut patient = Backoff::up_to(SEND_AGAIN);
@@ -54,14 +63,14 @@ pub(super) async fn deliver(
         let status = match sent {
             Ok(()) => {
                 tracing::info!(digest = update.digest(), "the update was received");
-                return Ok(());
+                return Ok(Delivered::Acknowledged);
             }
             Err(status) => status,
         };
         match verdict(&status) {
             Verdict::Unwanted => {
                 tracing::info!("the update is not wanted any more: {}", status.message());
-                return Ok(());
+                return Ok(Delivered::Unwanted);
             }
             Verdict::Fault => return Err(WorkError::Refused { said: status.message().into() }),
             Verdict::Retry => {

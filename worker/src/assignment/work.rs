@@ -2,26 +2,31 @@
 
 use std::sync::Arc;
 
-use polder_core::AssignmentId;
+use polder_core::Digest;
 use polder_core::effect::Assignment;
+use polder_core::round::Task;
 use polder_tensor::Parameters;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::update::Update;
+use super::produce::{Made, Product, Work};
+use super::upload::Delivered;
 use super::{Ended, Shared, deadline, upload};
 use crate::channel::chain;
+use crate::correction::{Correction, NoSteps};
 use crate::model::{self, ModelError};
 use crate::outbound;
-use crate::trainer::{
-    Fallen, Outcome, Progress, Stage, TrainRequest, Trained, Trainer, TrainerError, Watcher, on_thread,
-};
+use crate::release::Withheld;
+use crate::trainer::{Fallen, Progress, Stage, TrainerError, Watcher, on_thread};
 
 /// Why an assignment came to nothing; the words go to the coordinator.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WorkError {
     #[error("cannot get the model")]
     Model(#[from] ModelError),
+    #[error("cannot get SCAFFOLD's control variate, which is sent like a model")]
+    ControlVariate(#[source] ModelError),
+    #[error("SCAFFOLD's control variate is of another model: {difference}")]
+    OtherVariate { difference: String },
     #[error(transparent)]
     Trainer(#[from] TrainerError),
     #[error(transparent)]
@@ -34,6 +39,10 @@ pub(super) enum WorkError {
     NotFinite(#[from] polder_tensor::NotFinite),
     #[error("the trainer's metrics cannot be true: {problem}")]
     Metrics { problem: String },
+    #[error(transparent)]
+    NoSteps(#[from] NoSteps),
+    #[error(transparent)]
+    Withheld(#[from] Withheld),
     #[error("the coordinator refused the update: {said}")]
     Refused { said: String },
 }
@@ -53,6 +62,10 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, assignment: &Assignment, can
     match result {
         Ok(ended) => ended,
         Err(WorkError::Trainer(TrainerError::Cancelled)) => Ended::Done,
+        Err(WorkError::Withheld(withheld)) => {
+            tracing::warn!("nothing of the update leaves: {withheld}");
+            Ended::Report(outbound::declined(id, &withheld.to_string()))
+        }
         Err(error) => {
             let reason = chain(&error);
             tracing::warn!("assignment failed: {reason}");
@@ -72,17 +85,35 @@ async fn attempt(
             tracing::info!(loss = evaluation.loss, accuracy = evaluation.accuracy, "evaluated");
             Ok(Ended::Report(outbound::evaluation(&assignment.id, &evaluation)))
         }
-        Product::Update(update) => {
-            upload::deliver(shared.equipment.link.clone(), &assignment.id, &update, &watcher).await?;
+        Product::Update(made) => {
+            deliver(shared, assignment, *made, &watcher).await?;
             Ok(Ended::Done)
         }
     }
 }
 
-/// What came out of training, ready to leave.
-enum Product {
-    Update(Box<Update>),
-    Evaluation(polder_core::round::Evaluation),
+/// Hands the update over. What the region keeps for its next round changes if, and only if, the coordinator has it; until then
+/// nobody reads it.
+async fn deliver(
+    shared: &Arc<Shared>,
+    assignment: &Assignment,
+    made: Made,
+    watcher: &Watcher,
+) -> Result<(), WorkError> {
+    let Made { update, change, model } = made;
+    let link = shared.equipment.link.clone();
+    let Some(change) = change else {
+        return upload::deliver(link, &assignment.id, &update, watcher).await.map(drop);
+    };
+    let turn = shared.equipment.corrections.turn(&assignment.id.run).await;
+    if upload::deliver(link, &assignment.id, &update, watcher).await? == Delivered::Acknowledged {
+        // Goes on to its end, even if nobody waits for it any more.
+        let changed = tokio::task::spawn_blocking(move || change.make(&turn, &model, update.values())).await;
+        if let Ok(Err(error)) = changed {
+            tracing::error!("what the next round's correction follows from cannot be kept: {error}");
+        }
+    }
+    Ok(())
 }
 
 /// Waits for a slot, fetches, trains, and makes an update of it. The slot stays taken until the trainer's thread has
@@ -99,59 +130,54 @@ async fn train(shared: &Arc<Shared>, assignment: &Assignment, watcher: &Watcher)
         // Both were there when the assignment was accepted, and neither ever goes.
         _ => return Err(TrainerError::NoFiles { name: assignment.dataset.clone() }.into()),
     };
-    let request = TrainRequest {
-        task: assignment.task,
-        model,
+    let correction = correction(shared, assignment, &model, watcher).await?;
+    let turn = match correction {
+        Some(_) => Some(shared.equipment.corrections.turn(&assignment.id.run).await),
+        None => None,
+    };
+    let work = Work {
+        shared: shared.clone(),
+        assignment: assignment.clone(),
+        trainer,
         data,
-        settings: assignment.trainer.settings.clone(),
-        holdout: assignment.holdout,
-        holdout_seed: assignment.holdout_seed,
-        seed: assignment.seed,
-        gpu: assignment.gpu,
+        model,
+        correction: correction.zip(turn),
+        watcher: watcher.clone(),
+        slot,
     };
-    let (watcher, span, id) = (watcher.clone(), tracing::Span::current(), assignment.id.clone());
-    let work = move || {
-        let _in = span.entered();
-        produce(trainer.as_ref(), &request, &watcher, &id, slot)
-    };
-    on_thread(work).await?
+    let span = tracing::Span::current();
+    on_thread(move || span.in_scope(|| work.produce())).await?
 }
 
 async fn model(shared: &Shared, assignment: &Assignment, watcher: &Watcher) -> Result<Arc<Parameters>, WorkError> {
     if let Some(model) = shared.models.get(&assignment.model) {
         return Ok(model);
     }
-    watcher.report(Progress::of(Stage::Fetching, 0.0));
-    let progress = |fraction| watcher.report(Progress::of(Stage::Fetching, fraction));
-    let mut link = shared.equipment.link.clone();
-    let fetched = model::fetch(&mut link, assignment.model, assignment.model_bytes, progress).await?;
-    let fetched = Arc::new(fetched);
+    let fetched = Arc::new(fetch(shared, assignment.model, assignment.model_bytes, watcher).await?);
     shared.models.keep(assignment.model, &fetched);
     Ok(fetched)
 }
 
-/// On the trainer's thread: trains, and checks what came of it.
-fn produce(
-    trainer: &dyn Trainer,
-    request: &TrainRequest,
+/// What is to be added to every gradient, with SCAFFOLD's c if there is one; that is another each round and not kept.
+async fn correction(
+    shared: &Shared,
+    assignment: &Assignment,
+    model: &Parameters,
     watcher: &Watcher,
-    id: &AssignmentId,
-    slot: OwnedSemaphorePermit,
-) -> Result<Product, WorkError> {
-    let outcome = trainer.run(request, watcher)?;
-    let product = match (request.task, outcome) {
-        (polder_core::round::Task::Train, Outcome::Trained(trained)) => {
-            let Trained { examples, loss, accuracy, .. } = trained;
-            let update = Update::of(id, trained, &request.model)?;
-            tracing::info!(examples, loss, accuracy, bytes = update.bytes(), "trained");
-            Product::Update(Box::new(update))
-        }
-        (polder_core::round::Task::Evaluate, Outcome::Evaluated(evaluation)) => {
-            evaluation.check().map_err(|problem| WorkError::Metrics { problem })?;
-            Product::Evaluation(evaluation)
-        }
-        _ => return Err(WorkError::OtherTask),
-    };
-    drop(slot);
-    Ok(product)
+) -> Result<Option<Correction>, WorkError> {
+    if assignment.task == Task::Evaluate || assignment.training.correction.is_none() {
+        return Ok(None);
+    }
+    let Some(variate) = &assignment.control_variate else { return Ok(Correction::of(assignment, None)) };
+    let fetched = fetch(shared, variate.digest, variate.bytes, watcher).await.map_err(WorkError::ControlVariate)?;
+    match model.layout().difference(fetched.layout()) {
+        Some(difference) => Err(WorkError::OtherVariate { difference }),
+        None => Ok(Correction::of(assignment, Some(Arc::new(fetched)))),
+    }
+}
+
+async fn fetch(shared: &Shared, digest: Digest, bytes: u64, watcher: &Watcher) -> Result<Parameters, ModelError> {
+    watcher.report(Progress::of(Stage::Fetching, 0.0));
+    let progress = |fraction| watcher.report(Progress::of(Stage::Fetching, fraction));
+    model::fetch(&mut shared.equipment.link.clone(), digest, bytes, progress).await
 }

@@ -19,4 +19,10 @@ pub struct RawConfig {
     pub data: Vec<String>,
     /// Assignments at once; by default 1.
     pub slots: Option<u32>,
+    /// Aggregation policies that the region accepts: digests, signers, names of ours; none for all.
+    pub allow_aggregation: Vec<String>,
+    /// The release policy: a name of ours or a component's file; by default the one that lets everything through.
+    pub release: Option<String>,
+    /// Its parameters: one JSON object; by default `{}`.
+    pub release_parameters: Option<String>,
 }

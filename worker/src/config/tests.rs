@@ -46,3 +46,14 @@ fn a_worker_without_a_name_gets_one_from_its_region_or_its_token() {
     config.name = Some(WorkerName::new("ada").unwrap());
     assert_eq!(config.name_for(&token).unwrap().as_str(), "ada");
 }
+
+#[test]
+fn what_a_region_decides_is_checked_before_anything_else_happens() {
+    let allow = |text: &str| RawConfig { allow_aggregation: vec![text.into()], ..raw(&["a=x"]) };
+    assert!(refusal(allow("nothing")).contains("`--allow-aggregation nothing`"));
+    assert!(refusal(RawConfig { release: Some("nothing".into()), ..raw(&["a=x"]) }).contains("`--release nothing`"));
+    let no_object = RawConfig { release_parameters: Some("7".into()), ..raw(&["a=x"]) };
+    assert!(refusal(no_object).contains("`--release-parameters` is no JSON object"));
+    let config = Config::try_from(RawConfig { release: Some("mine/release.wasm".into()), ..allow("fedavg") }).unwrap();
+    assert_ne!(config.allow_list, AllowList::default());
+}

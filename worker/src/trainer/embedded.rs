@@ -1,7 +1,11 @@
 //! The trainer that comes with the program: `polder-train`'s models by name, on the CPU or a GPU.
 
+use polder_core::policy::TrainingNeeds;
 use polder_core::round::{Evaluation, Task};
-use polder_train::{Architecture, Control, Device, DeviceProbe, Split, TrainConfig, TrainError, evaluate_on, train_on};
+use polder_train::{
+    Additions, Architecture, Control, Device, DeviceProbe, Job, Split, TrainConfig, TrainError, check_needs,
+    evaluate_on, train_on,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -76,6 +80,11 @@ impl Trainer for Embedded {
         Err(TrainerError::Settings(misfit.into()))
     }
 
+    fn adapts(&self, settings: &Value, needs: &TrainingNeeds) -> Result<(), TrainerError> {
+        let Settings { train, .. } = Settings::read(settings)?;
+        check_needs(&train, needs).map_err(|error| TrainerError::Settings(error.into()))
+    }
+
     fn run(&self, request: &TrainRequest, watcher: &Watcher) -> Result<Outcome, TrainerError> {
         let Settings { model, train } = Settings::read(&request.settings)?;
         let device = self.device_for(request.gpu);
@@ -96,14 +105,25 @@ impl Trainer for Embedded {
             watcher.report(Progress { stage: Stage::Training, epoch, epochs, fraction, loss });
             if watcher.is_cancelled() { Control::Stop } else { Control::Continue }
         };
-        let trained = train_on(device, &model, &request.model, &split.train, &train, request.seed, &mut progress);
-        let trained = trained.map_err(failed)?;
+        let job = Job {
+            architecture: &model,
+            start: &request.model,
+            data: &split.train,
+            config: &train,
+            additions: Additions { needs: request.needs, linear: request.linear.as_ref().map(|linear| &linear[..]) },
+            seed: request.seed,
+        };
+        let trained = train_on(device, &job, &mut progress).map_err(failed)?;
         Ok(Outcome::Trained(Trained {
             parameters: trained.parameters,
             examples: trained.examples as u64,
             loss: Some(trained.loss),
             accuracy: Some(trained.accuracy),
             evaluation,
+            base_loss: trained.base_loss,
+            steps: Some(trained.steps),
+            normalizer: trained.normalizer,
+            learning_rate: trained.learning_rate,
         }))
     }
 }

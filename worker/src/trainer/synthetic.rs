@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Outcome, Progress, Stage, TrainRequest, Trained, Trainer, TrainerError, Watcher};
 use crate::datasets::DataSet;
 
-/// Needs no more of its data set than the name. Every value moves by the same small amount, which the seed decides; an
+/// Says that it took one step of plain SGD at a learning rate of 1, and can add nothing to it. Needs no more of its data set than the name. Every value moves by the same small amount, which the seed decides; an
 /// evaluation finds one example, loss 0 and accuracy 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Synthetic;
@@ -63,6 +63,8 @@ impl Trainer for Synthetic {
         let values = request.model.values().iter().map(|value| value + step).collect();
         let parameters = Parameters::new(Arc::clone(request.model.layout()), values);
         let parameters = parameters.map_err(|error| TrainerError::Failed(error.into()))?;
-        Ok(Outcome::Trained(Trained { parameters, examples: 1, loss: None, accuracy: None, evaluation: None }))
+        let trained = Trained::plain(parameters, 1);
+        // One step of plain SGD along a gradient of the same size.
+        Ok(Outcome::Trained(Trained { steps: Some(1), normalizer: Some(1.0), learning_rate: Some(1.0), ..trained }))
     }
 }

@@ -3,8 +3,10 @@
 mod support;
 
 mod assignments;
+mod corrections;
 mod enrolment;
 mod hostile;
+mod regions;
 mod sessions;
 mod shutdown;
 mod transfers;

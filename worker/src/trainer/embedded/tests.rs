@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use polder_core::policy::Correction;
 use polder_core::{AssignmentId, RunId, WorkerName};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,18 @@ fn settings(epochs: u32) -> Value {
 fn request(data: DataSet, task: Task, holdout: f64, epochs: u32) -> TrainRequest {
     let architecture = Architecture::LogisticRegression { inputs: 1, classes: 2 };
     let model = Arc::new(architecture.initial(1).unwrap());
-    TrainRequest { task, model, data, settings: settings(epochs), holdout, holdout_seed: 5, seed: 6, gpu: Some(0) }
+    TrainRequest {
+        task,
+        model,
+        data,
+        settings: settings(epochs),
+        holdout,
+        holdout_seed: 5,
+        seed: 6,
+        needs: TrainingNeeds::default(),
+        linear: None,
+        gpu: Some(0),
+    }
 }
 
 fn watcher() -> (Watcher, CancellationToken) {
@@ -57,6 +69,39 @@ async fn trains_on_what_is_not_held_out_and_evaluates_on_what_is() {
 
     let Outcome::Trained(trained) = run(&request(data, Task::Train, 0.0, 1)) else { panic!("not trained") };
     assert_eq!((trained.examples, trained.evaluation), (40, None));
+}
+
+#[tokio::test]
+async fn adds_what_a_policy_wants_and_says_what_followed() {
+    let (_dir, data) = points();
+    let (watcher, _) = watcher();
+    let trainer = Embedded::on(Device::Cpu);
+    let needs = TrainingNeeds {
+        proximal_mu: None,
+        correction: Some(Correction::ControlVariates { state_tensor: 0 }),
+        base_loss: true,
+    };
+    let run = |linear| {
+        let plain = request(data.clone(), Task::Train, 0.0, 2);
+        let Outcome::Trained(trained) = trainer.run(&TrainRequest { needs, linear, ..plain }, &watcher).unwrap() else {
+            panic!("not trained")
+        };
+        trained
+    };
+    let (plain, pushed) = (run(None), run(Some(Arc::new(vec![0.0, 0.0, 0.5, 0.0]))));
+    assert_eq!((plain.steps, plain.normalizer, plain.learning_rate), (Some(10), Some(10.0), Some(0.5)));
+    assert!(plain.base_loss.unwrap() > plain.loss.unwrap());
+    // The third parameter got 0.5 more of a gradient in each of ten steps of 0.5; the others only feel it.
+    let moved = plain.parameters.values()[2] - pushed.parameters.values()[2];
+    assert!((1.0..2.6).contains(&moved), "{moved}");
+    let evaluate = TrainRequest { needs, ..request(data, Task::Evaluate, 0.5, 1) };
+    assert!(matches!(trainer.run(&evaluate, &watcher), Ok(Outcome::Evaluated(_))));
+
+    assert!(trainer.adapts(&settings(1), &needs).is_ok());
+    let mut momentum = settings(1);
+    momentum["train"]["optimizer"] = serde_json::json!({"kind": "sgd", "momentum": 0.9});
+    let reason = chain(&trainer.adapts(&momentum, &needs).unwrap_err());
+    assert!(reason.contains("SCAFFOLD's control variates cannot be had with momentum"), "{reason}");
 }
 
 #[tokio::test]

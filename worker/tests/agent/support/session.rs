@@ -38,6 +38,16 @@ pub(crate) fn assignment(round: u32, model: &Parameters, settings: &Value) -> v1
         seed: 2,
         gpu: None,
         deadline_in_ms: 600_000,
+        cohort: 2,
+        quorum: 1,
+        aggregation: Some(v1::AggregationPolicy {
+            name: "mine".into(),
+            version: "3".into(),
+            digest: format!("sha256:{}", "07".repeat(32)),
+            signature: None,
+        }),
+        training: None,
+        control_variate: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use polder_core::policy::TrainingNeeds;
 use polder_core::round::{Evaluation, Task};
 use polder_worker::Trainer;
 use polder_worker::datasets::DataSet;
@@ -16,6 +17,8 @@ use tokio::sync::watch;
 pub(crate) struct Gate {
     pub(crate) open: Mutex<bool>,
     counts: watch::Sender<Counts>,
+    /// What each training was asked to add.
+    pub(crate) given: Mutex<Vec<(TrainingNeeds, Option<Vec<f32>>)>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,8 +116,19 @@ impl Scripted {
         if r#do == Do::NotANumber {
             parameters.values_mut()[1] = f32::NAN;
         }
+        let linear = request.linear.as_ref().map(|linear| linear.to_vec());
+        self.0.given.lock().unwrap().push((request.needs, linear));
         let evaluation = (request.holdout > 0.0).then_some(Evaluation { examples: 3, loss: 2.0, accuracy: 0.5 });
-        Ok(Outcome::Trained(Trained { parameters, examples: 12, loss: Some(1.5), accuracy: Some(0.5), evaluation }))
+        Ok(Outcome::Trained(Trained {
+            loss: Some(1.5),
+            accuracy: Some(0.5),
+            evaluation,
+            base_loss: request.needs.base_loss.then_some(2.5),
+            steps: Some(4),
+            normalizer: Some(3.5),
+            learning_rate: Some(0.5),
+            ..Trained::plain(parameters, 12)
+        }))
     }
 }
 
@@ -126,6 +140,10 @@ impl Trainer for Scripted {
     fn check(&self, settings: &Value, _: &DataSet) -> Result<(), TrainerError> {
         let read = serde_json::from_value::<Settings>(settings.clone());
         read.map(|_| ()).map_err(|error| TrainerError::Settings(error.into()))
+    }
+
+    fn adapts(&self, _: &Value, _: &TrainingNeeds) -> Result<(), TrainerError> {
+        Ok(())
     }
 
     fn run(&self, request: &TrainRequest, watcher: &Watcher) -> Result<Outcome, TrainerError> {

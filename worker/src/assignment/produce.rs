@@ -1,0 +1,113 @@
+//! What happens on the trainer's thread: training, then everything that is done to an update before it may leave.
+
+use std::sync::Arc;
+
+use polder_core::effect::Assignment;
+use polder_core::policy::{TrainingNeeds, UpdateNumbers};
+use polder_core::round::{Evaluation, Task};
+use polder_tensor::Parameters;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Shared;
+use super::update::{Update, subtract};
+use super::work::WorkError;
+use crate::correction::{Change, Correction, Turn};
+use crate::datasets::DataSet;
+use crate::release::{measure, treat};
+use crate::trainer::{Outcome, TrainRequest, Trained, Trainer, Watcher};
+
+/// Everything that it takes.
+pub(super) struct Work {
+    pub(super) shared: Arc<Shared>,
+    pub(super) assignment: Assignment,
+    pub(super) trainer: Arc<dyn Trainer>,
+    pub(super) data: DataSet,
+    pub(super) model: Arc<Parameters>,
+    /// What the policy wants added to every gradient, and the right to read it.
+    pub(super) correction: Option<(Correction, Turn)>,
+    pub(super) watcher: Watcher,
+    /// Taken until the thread has ended.
+    pub(super) slot: OwnedSemaphorePermit,
+}
+
+/// What came out of training.
+pub(super) enum Product {
+    Update(Box<Made>),
+    Evaluation(Evaluation),
+}
+
+/// An update, ready to leave.
+pub(super) struct Made {
+    pub(super) update: Update,
+    /// What changes here once it counts.
+    pub(super) change: Option<Change>,
+    pub(super) model: Arc<Parameters>,
+}
+
+impl Work {
+    pub(super) fn produce(mut self) -> Result<Product, WorkError> {
+        let (correction, linear) = match self.correction.take() {
+            Some((correction, turn)) => {
+                let linear = correction.linear(&turn, &self.model);
+                (Some(correction), linear)
+            }
+            None => (None, None),
+        };
+        let outcome = self.trainer.run(&self.request(linear), &self.watcher)?;
+        let product = match (self.assignment.task, outcome) {
+            (Task::Train, Outcome::Trained(trained)) => Product::Update(Box::new(self.make(trained, correction)?)),
+            (Task::Evaluate, Outcome::Evaluated(evaluation)) => {
+                evaluation.check().map_err(|problem| WorkError::Metrics { problem })?;
+                Product::Evaluation(evaluation)
+            }
+            _ => return Err(WorkError::OtherTask),
+        };
+        drop(self.slot);
+        Ok(product)
+    }
+
+    fn request(&self, linear: Option<Vec<f32>>) -> TrainRequest {
+        let assignment = &self.assignment;
+        let is_training = assignment.task == Task::Train;
+        TrainRequest {
+            task: assignment.task,
+            model: self.model.clone(),
+            data: self.data.clone(),
+            settings: assignment.trainer.settings.clone(),
+            holdout: assignment.holdout,
+            holdout_seed: assignment.holdout_seed,
+            seed: assignment.seed,
+            needs: if is_training { assignment.training } else { TrainingNeeds::default() },
+            linear: linear.map(Arc::new),
+            gpu: assignment.gpu,
+        }
+    }
+
+    /// Makes an update of a trained model: the difference, as far as the region's release policy lets it out.
+    fn make(&self, mut trained: Trained, correction: Option<Correction>) -> Result<Made, WorkError> {
+        let Trained { examples, loss, accuracy, steps, learning_rate, .. } = trained;
+        let change = correction.map(|correction| correction.change(steps, learning_rate)).transpose()?;
+        subtract(&mut trained.parameters, &self.model)?;
+        self.release(&mut trained)?;
+        let update = Update::of(&self.assignment.id, trained)?;
+        tracing::info!(examples, loss, accuracy, bytes = update.bytes(), "trained");
+        Ok(Made { update, change, model: self.model.clone() })
+    }
+
+    /// Asks the release policy, and does what it says to the update.
+    fn release(&self, trained: &mut Trained) -> Result<(), WorkError> {
+        let equipment = &self.shared.equipment;
+        let values = trained.parameters.values_mut();
+        let (norm, max_norm) = measure(values);
+        let numbers = UpdateNumbers {
+            parameters: values.len() as u64,
+            examples: trained.examples,
+            loss: trained.loss.filter(|loss| loss.is_finite()),
+            steps: trained.steps,
+            norm,
+            max_norm,
+        };
+        let treatment = equipment.release.review(&self.assignment, &equipment.region, numbers)?;
+        Ok(treat(values, norm, &treatment).map_err(|unfit| equipment.release.unfit(&unfit))?)
+    }
+}

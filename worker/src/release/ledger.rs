@@ -1,0 +1,168 @@
+//! What a region has released to each run, kept for good: one small file a run, which outlives the worker.
+//!
+//! The records are what a budget rests on, so none is ever dropped to make room: with [`RUNS_MAX`] of them nothing is released to
+//! further runs until the region removes those of runs that it knows to be over. A damaged record releases nothing either.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use data_encoding::HEXLOWER;
+use polder_core::policy::{ReleaseBudget, STATE_BYTES_MAX};
+use polder_core::{Digest, RunId};
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+
+/// Most runs with a record.
+pub(super) const RUNS_MAX: usize = 4096;
+
+/// One run's record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ledger {
+    /// Updates that were let out, from the moment of the decision on.
+    released: u64,
+    withheld: u64,
+    /// The policy that returned `state`; to another it would mean nothing.
+    policy: Option<Digest>,
+    /// Hexadecimal.
+    state: String,
+}
+
+impl Ledger {
+    pub(super) fn budget(&self) -> ReleaseBudget {
+        ReleaseBudget { released: self.released, withheld: self.withheld }
+    }
+
+    pub(super) fn state_of(&self, policy: Digest) -> Vec<u8> {
+        match self.policy {
+            Some(made_by) if made_by == policy => HEXLOWER.decode(self.state.as_bytes()).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn released(&mut self, policy: Digest, state: Vec<u8>) {
+        self.released = self.released.saturating_add(1);
+        self.keep(policy, &state);
+    }
+
+    pub(super) fn withheld(&mut self, policy: Digest, state: Vec<u8>) {
+        self.withheld = self.withheld.saturating_add(1);
+        self.keep(policy, &state);
+    }
+
+    fn keep(&mut self, policy: Digest, state: &[u8]) {
+        self.policy = Some(policy);
+        self.state = HEXLOWER.encode(state);
+    }
+}
+
+/// All records of a worker.
+#[derive(Debug)]
+pub(super) struct Ledgers {
+    dir: PathBuf,
+    runs_max: usize,
+}
+
+impl Ledgers {
+    pub(super) fn at(dir: PathBuf) -> Self {
+        Self { dir, runs_max: RUNS_MAX }
+    }
+
+    fn path(&self, run: &RunId) -> PathBuf {
+        self.dir.join(format!("{run}.json"))
+    }
+
+    /// The record of `run`; an empty one if there is none and there is room for it.
+    pub(super) fn open(&self, run: &RunId) -> io::Result<Ledger> {
+        let path = self.path(run);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.must_have_room()?;
+                return Ok(Ledger::default());
+            }
+            Err(error) => return Err(in_file(&path, &error.to_string())),
+        };
+        let ledger: Ledger = serde_json::from_str(&text).map_err(|error| in_file(&path, &error.to_string()))?;
+        let state = HEXLOWER.decode(ledger.state.as_bytes());
+        if !state.is_ok_and(|state| state.len() <= STATE_BYTES_MAX) {
+            return Err(in_file(&path, "`state` is not what a release policy may keep"));
+        }
+        Ok(ledger)
+    }
+
+    pub(super) fn save(&self, run: &RunId, ledger: &Ledger) -> io::Result<()> {
+        let text = serde_json::to_string(ledger).map_err(io::Error::other)?;
+        durable::replace(&self.path(run), |file| file.write_all(text.as_bytes()))
+    }
+
+    fn must_have_room(&self) -> io::Result<()> {
+        let runs = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries.count(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        if runs < self.runs_max {
+            return Ok(());
+        }
+        let (dir, max) = (self.dir.display(), self.runs_max);
+        Err(io::Error::other(format!("`{dir}` holds the records of {max} runs; remove those of runs that are over")))
+    }
+}
+
+fn in_file(path: &std::path::Path, problem: &str) -> io::Error {
+    io::Error::other(format!("`{}` is damaged: {problem}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(name: &str) -> RunId {
+        RunId::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_record_outlives_the_worker_and_a_policys_state_is_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (Digest::sha256([1; 32]), Digest::sha256([2; 32]));
+        let ledgers = Ledgers::at(dir.path().join("released"));
+        let mut ledger = ledgers.open(&run("a")).unwrap();
+        assert_eq!((ledger.budget(), ledger.state_of(ours)), (ReleaseBudget::default(), vec![]));
+        ledger.released(ours, vec![7, 0]);
+        ledger.released(ours, vec![7, 1]);
+        ledger.withheld(ours, vec![7, 2]);
+        ledgers.save(&run("a"), &ledger).unwrap();
+
+        let again = Ledgers::at(dir.path().join("released")).open(&run("a")).unwrap();
+        assert_eq!(again, ledger);
+        assert_eq!(again.budget(), ReleaseBudget { released: 2, withheld: 1 });
+        assert_eq!((again.state_of(ours), again.state_of(theirs)), (vec![7, 2], vec![]));
+        assert_eq!(ledgers.open(&run("b")).unwrap(), Ledger::default());
+    }
+
+    #[test]
+    fn a_damaged_record_is_no_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledgers = Ledgers::at(dir.path().into());
+        for damage in ["", "{", r#"{"released":0,"withheld":0,"policy":null,"state":"0"}"#] {
+            fs::write(dir.path().join("a.json"), damage).unwrap();
+            let error = ledgers.open(&run("a")).unwrap_err().to_string();
+            assert!(error.contains("a.json` is damaged"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_record_makes_room_for_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledgers = Ledgers { dir: dir.path().into(), runs_max: 2 };
+        for name in ["a", "b"] {
+            let ledger = ledgers.open(&run(name)).unwrap();
+            ledgers.save(&run(name), &ledger).unwrap();
+        }
+        assert!(ledgers.open(&run("c")).unwrap_err().to_string().contains("remove those of runs that are over"));
+        ledgers.open(&run("a")).unwrap();
+    }
+}
