@@ -64,7 +64,7 @@ impl Guest {
 
 fn aggregation(pre: &InstancePre<Meter>) -> wasmtime::Result<Exports> {
     let component = pre.component();
-    let interface = component.get_export_index(None, &format!("polder:policy/aggregator@{CONTRACT_VERSION}"));
+    let interface = component.get_export_index(None, format!("polder:policy/aggregator@{CONTRACT_VERSION}"));
     let function = |name: &str| {
         let found = component.get_export_index(interface.as_ref(), name);
         found.ok_or_else(|| wasmtime::Error::msg(format!("there is no {name}")))
