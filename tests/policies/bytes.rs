@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use polder_core::policy::PolicyKind;
-use polder_policy::{Limits, NotAPolicy, PolicyError, PolicyHost, builtins};
+use polder_policy::{CompileIn, Limits, NotAPolicy, PolicyError, PolicyHost, builtins};
 
 use crate::asking::{Ask, host, put, timed};
 use crate::builder::{built, names};
@@ -138,6 +138,35 @@ fn what_costs_too_much_to_compile_is_given_up_and_others_go_on() {
     assert!(took < Duration::from_secs(20) + late, "it gave up after {took:?}");
     // compiled before, it is there while the other one still compiles
     put(&impatient, &impatient.load(&honest).unwrap(), Ask::Place).unwrap();
+}
+
+/// A kilobyte that holds two of what holds two of what holds two of something, forty times over: a compiler that follows it never ends.
+fn doubling() -> Vec<u8> {
+    let mut parts = String::from(
+        "(core module $m) (component $c0 (alias outer $top $m (core module $x)) (core instance (instantiate $x)))",
+    );
+    for depth in 1..=40 {
+        parts += &format!(
+            "(component $c{depth} (alias outer $top $c{} (component $x)) (instance (instantiate $x)) (instance (instantiate $x)))",
+            depth - 1
+        );
+    }
+    wat::parse_str(format!("(component $top {parts} (instance (instantiate $c40)))")).unwrap()
+}
+
+#[test]
+fn what_the_compiler_would_never_end_with_dies_with_its_process() {
+    let program = env!("CARGO_BIN_EXE_polder-under-test").into();
+    let process = CompileIn::Process { program, arguments: vec!["policy-compiler".into()] };
+    let limits = Limits { compile_ms_max: 5000, ..Limits::default() };
+    let host = PolicyHost::new(limits, None).unwrap().compiling_in(process);
+    let doubling = doubling();
+    assert!(doubling.len() < 4096, "{}", doubling.len());
+    let error = host.load(&doubling).unwrap_err();
+    let is_given_up = matches!(error, PolicyError::CompileTimedOut { .. } | PolicyError::CompileOutOfMemory { .. });
+    assert!(is_given_up, "{error:?}");
+    // the compiler is free again at once
+    put(&host, &host.load(&built("honest-placement")).unwrap(), Ask::Place).unwrap();
 }
 
 /// Policies that are good but for a few bytes: whatever comes of them, it comes soon, and the host goes on.
