@@ -156,7 +156,7 @@ fn lie() -> ExitCode {
 
 /// Less than the 4 GiB that a linear memory reserves where it may.
 fn answer_in_little_address_space() -> ExitCode {
-    let limit = Some(2 << 30);
+    let limit = Some(1 << 30);
     setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
     print!("{:?}", weights(&host("part:compiler", None, patient())));
     ExitCode::SUCCESS

@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -25,8 +25,8 @@ const FAILED: u8 = b'!';
 
 /// Most of the child's own messages that is kept, in bytes.
 const COMPLAINT_BYTES_MAX: u64 = 4096;
-/// Compiled code is about twice, for small components four times as large as the component.
-const CODE_BYTES_MAX: u64 = 1 << 30;
+/// Compiled code is two to four times as large as the component, and its compiler needs many times more.
+const CODE_SHARE: u64 = 4;
 
 /// What the child has to know: three numbers before the component.
 struct Task {
@@ -99,10 +99,14 @@ fn answer(input: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
 
 /// Holds this process to the task's limits. No core dump either: the component is somebody's.
 fn limit(task: &Task) -> io::Result<()> {
-    let to = |maximum: u64| Rlimit { current: Some(maximum), maximum: Some(maximum) };
-    setrlimit(Resource::Core, to(0))?;
-    setrlimit(Resource::Cpu, to(task.cpu_seconds_max))?;
-    setrlimit(Resource::As, to(task.memory_bytes_max))?;
+    let to = |resource: Resource, limit: u64| {
+        // what this process was given may be less, and cannot be raised
+        let limit = getrlimit(resource).maximum.map_or(limit, |given| given.min(limit));
+        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })
+    };
+    to(Resource::Core, 0)?;
+    to(Resource::Cpu, task.cpu_seconds_max)?;
+    to(Resource::As, task.memory_bytes_max)?;
     Ok(())
 }
 
@@ -128,7 +132,7 @@ pub(super) fn compile(
     command.args(arguments).env_clear().current_dir("/");
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(cannot)?;
-    let ended = attend(&mut child, &task.encode(), bytes, deadline).map_err(cannot)?;
+    let ended = attend(&mut child, &task, bytes, deadline).map_err(cannot)?;
     ended.result(limits)
 }
 
@@ -141,14 +145,15 @@ struct Ended {
 }
 
 /// Feeds the child, reads what it says, and kills it at the deadline.
-fn attend(child: &mut Child, task: &[u8], bytes: &[u8], deadline: Instant) -> io::Result<Ended> {
+fn attend(child: &mut Child, task: &Task, bytes: &[u8], deadline: Instant) -> io::Result<Ended> {
+    let (header, output_bytes_max) = (task.encode(), task.memory_bytes_max / CODE_SHARE);
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut stdin), Some(mut stdout), Some(mut stderr)) = pipes else {
         return Err(io::Error::other("a pipe is missing"));
     };
     std::thread::scope(|scope| {
         // a child that does not read to the end says why by itself
-        scope.spawn(move || stdin.write_all(task).and_then(|()| stdin.write_all(bytes)).is_ok());
+        scope.spawn(move || stdin.write_all(&header).and_then(|()| stdin.write_all(bytes)).is_ok());
         let complaint = scope.spawn(move || {
             let mut text = Vec::new();
             let _ = stderr.by_ref().take(COMPLAINT_BYTES_MAX).read_to_end(&mut text);
@@ -158,7 +163,7 @@ fn attend(child: &mut Child, task: &[u8], bytes: &[u8], deadline: Instant) -> io
         let (sender, receiver) = mpsc::sync_channel(1);
         scope.spawn(move || {
             let mut output = Vec::new();
-            let read = stdout.by_ref().take(CODE_BYTES_MAX).read_to_end(&mut output).map(|_| output);
+            let read = stdout.by_ref().take(output_bytes_max).read_to_end(&mut output).map(|_| output);
             // a child with more to say than that gets a broken pipe
             drop(stdout);
             sender.send(read)
@@ -181,7 +186,9 @@ impl Ended {
             return Err(PolicyError::CompileTimedOut { limit_ms: limits.compile_ms_max });
         }
         // Rust's own words as it aborts, or the kernel's short way with whoever takes too much of the machine
-        if self.complaint.contains("memory allocation of") || signal == Some(Signal::KILL.as_raw()) {
+        let is_cut =
+            self.output.as_ref().is_ok_and(|code| code.len() as u64 >= limits.compile_memory_bytes_max / CODE_SHARE);
+        if is_cut || self.complaint.contains("memory allocation of") || signal == Some(Signal::KILL.as_raw()) {
             return Err(PolicyError::CompileOutOfMemory { limit_bytes: limits.compile_memory_bytes_max });
         }
         let cannot = |reason: String| PolicyError::Host { reason: format!("the policy compiler failed: {reason}") };
