@@ -24,6 +24,7 @@ use polder_core::round::StateTensor;
 mod error;
 mod job;
 mod outputs;
+pub(crate) mod partial;
 mod room;
 mod source;
 mod statistics;
@@ -42,7 +43,7 @@ use walk::Axis;
 
 /// A fresh instance of the policy walks this much of the file, 512 Ki parameters. Part of what a policy's answers depend
 /// on if it does not keep to the contract and remembers things, so it is the same on every machine.
-const STRETCH_BYTES: u64 = 2 << 20;
+pub(crate) const STRETCH_BYTES: u64 = 2 << 20;
 /// The same where no policy is called: then it is only what a thread takes at a time.
 const SUM_STRETCH_BYTES: u64 = 1 << 20;
 /// What is read and written at a time; less costs more in system calls.
@@ -50,7 +51,7 @@ const TILE_BYTES: u64 = 256 << 10;
 /// The least, whatever the number of updates: one chunk of BLAKE3.
 const TILE_BYTES_MIN: u64 = 1 << 10;
 /// The most that a policy gets at a time, 16 Ki parameters; with more, its instance's memory leaves the caches.
-const CHUNK_BYTES: u64 = 64 << 10;
+pub(crate) const CHUNK_BYTES: u64 = 64 << 10;
 /// Updates that a thread reads before it adds them up.
 const GROUP: usize = 4;
 /// What a thread holds of all updates together, where `combine` must see them at once.

@@ -7,6 +7,7 @@
 //! | [`handle`] | the only way in for everybody else |
 //! | [`store`], [`spool`] | what must not be lost: journal, log, blobs; updates on their way into a model |
 //! | [`aggregation`] | the pipeline: spooled updates become the next model, chunk by chunk |
+//! | [`rehearsal`] | the pipeline on made-up files, for those who measure it |
 //! | [`policies`] | which component answers which question |
 //! | [`sessions`] | open worker streams, and what the workers last said of themselves |
 //! | [`api`] | the gRPC services, one file each, thin; nothing decides anything there |
@@ -19,6 +20,7 @@ mod driver;
 mod handle;
 mod layouts;
 mod policies;
+pub mod rehearsal;
 mod server;
 mod sessions;
 pub mod spool;

@@ -1,5 +1,6 @@
-//! `polder bench …`: measures the real thing, with real processes.
+//! `polder bench …`: measures the real thing: real processes, real files.
 
+pub(crate) mod aggregation;
 pub(crate) mod round;
 
 use clap::Subcommand;
@@ -8,4 +9,6 @@ use clap::Subcommand;
 pub(crate) enum Verb {
     /// Rounds with real worker processes over mutual TLS that return changed arrays without training.
     Round(round::Round),
+    /// Updates becoming a model, natively and through policies, beside reading and native arithmetic.
+    Aggregation(aggregation::Aggregation),
 }

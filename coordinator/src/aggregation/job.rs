@@ -135,7 +135,8 @@ fn carried(job: &Job<'_>) -> Result<Vec<Carried>, AggregationError> {
     if found != 0 && found != expected as usize {
         return Err(AggregationError::StateCount { expected, found });
     }
-    let open = |digest: Digest| Ok::<_, AggregationError>((Source::open(&job.blobs.path(&digest), job.layout)?, digest));
+    let open =
+        |digest: Digest| Ok::<_, AggregationError>((Source::open(&job.blobs.path(&digest), job.layout)?, digest));
     let mut carried = vec![Carried { what: "model", from: Some(open(job.base)?) }];
     for at in 0..expected as usize {
         let from = job.kept.get(at).map(|kept| open(kept.digest)).transpose()?;

@@ -9,6 +9,7 @@ use polder_tensor::{Layout, finite, kernels};
 use super::AggregationError;
 use super::job::Checked;
 use super::outputs::{Outputs, StretchHashes};
+use super::partial::Part;
 use super::room::Room;
 use super::tree::Subtree;
 use super::walk::{Axis, Stretch};
@@ -63,7 +64,8 @@ impl Tile {
             let (tensor, parameters) = layout.tensor_at(next).filter(|_| next < self.parameters.end)?;
             let start = next - self.parameters.start + self.header;
             // Where the tensor, the tile or the chunk ends.
-            let end = (parameters.end.min(self.parameters.end) - next + start).min(start - start % self.chunk_words + self.chunk_words);
+            let end = (parameters.end.min(self.parameters.end) - next + start)
+                .min(start - start % self.chunk_words + self.chunk_words);
             let span = Span { tensor: u32::try_from(tensor).ok()?, offset: (next - parameters.start) as u64 };
             next += end - start;
             Some((span, start..end))
@@ -235,4 +237,46 @@ fn step(
 fn failed_at(layout: &Layout, span: Span, source: PolicyError) -> AggregationError {
     let tensor = layout.specs().get(span.tensor as usize).map(|spec| spec.name.clone()).unwrap_or_default();
     AggregationError::Policy { tensor, offset: span.offset, source }
+}
+
+/// Part of [`aggregate`], for those who measure it.
+pub(super) fn partial(
+    job: &Checked<'_>,
+    scratch: &mut Scratch,
+    stretch: &Stretch,
+    part: Part,
+) -> Result<f32, AggregationError> {
+    let mut seen = 0.0;
+    for bytes in stretch.tiles() {
+        let tile = Tile::new(job.layout, &bytes, stretch.chunk_words());
+        if part == Part::Sum {
+            sum(job, scratch, &tile, None)?;
+        }
+        for updates in job.updates.chunks(job.rows()).filter(|_| part == Part::Read) {
+            for (update, row) in updates.iter().zip(scratch.rows.rows_mut(tile.words)) {
+                update.read(tile.parameters.start, &mut row[tile.header..])?;
+                seen += look_at(row);
+            }
+        }
+        for (carried, words) in job.carried.iter().zip(scratch.carried.rows_mut(tile.words)) {
+            if let Some((source, _)) = &carried.from {
+                source.read_bytes(tile.offset, words)?;
+            }
+        }
+        if part == Part::Sum {
+            add(job, scratch, &tile)?;
+        }
+        seen += scratch.carried.rows(tile.words).map(look_at).sum::<f32>();
+    }
+    Ok(seen)
+}
+
+/// As fast as memory.
+fn look_at(words: &[f32]) -> f32 {
+    let (blocks, tail) = words.as_chunks::<64>();
+    let mut sums = [0.0; 64];
+    for block in blocks {
+        sums.iter_mut().zip(block).for_each(|(sum, word)| *sum += word);
+    }
+    sums.iter().chain(tail).sum()
 }

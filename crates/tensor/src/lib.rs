@@ -10,12 +10,14 @@
 //! | [`check`] | a received update, checked while it streams in |
 //! | [`finite`] | where a value is no number |
 //! | [`kernels`] | weighted sums and inner products, the same bits on every machine |
+//! | [`reference`](self::reference) | medians, Adam and Krum natively, for the benchmark |
 
 pub mod check;
 pub mod finite;
 pub mod kernels;
 pub mod layout;
 pub mod parameters;
+pub mod reference;
 
 pub use check::{UpdateCheck, UpdateFault};
 pub use finite::NotFinite;

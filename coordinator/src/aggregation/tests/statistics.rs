@@ -24,8 +24,7 @@ fn norms_and_products_are_those_of_float64() {
         left.iter().zip(right).map(|(left, right)| f64::from(*left) * f64::from(*right)).sum::<f64>()
     };
     let norms: Vec<f64> = rows.iter().map(|row| dot(row, row).sqrt()).collect();
-    let products: Vec<f64> =
-        rows.iter().flat_map(|left| rows.iter().map(move |right| dot(left, right))).collect();
+    let products: Vec<f64> = rows.iter().flat_map(|left| rows.iter().map(move |right| dot(left, right))).collect();
 
     let all = super::super::statistics(&world.layout, &spooled, ALL).unwrap();
     assert_near(&all.norms, &norms);

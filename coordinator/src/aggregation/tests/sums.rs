@@ -55,7 +55,7 @@ fn ten_thousand_tensors_are_no_trouble() {
     let base: Vec<f32> = (0..parameters).map(|at| some_value(1, 0, at)).collect();
     let rows = some_rows(2, 3, parameters);
     let world = World::of(&tensors, &base);
-    assert!(world.layout.header().len() as u64 > SUM_STRETCH_BYTES, "the header alone is longer than a stretch");
+    assert!(world.layout.header().len() as u64 > 2 * TILE_BYTES, "the header alone takes tiles");
     let asked = Asked::sums(&world, &rows, &[0.5, 0.25, 0.25]);
     let expected = bits(&by_definition(&base, &rows, &[0.5, 0.25, 0.25]));
     assert!(bits(&world.model(&asked.aggregate(&world).unwrap())) == expected);
@@ -69,11 +69,7 @@ fn thousands_of_updates_are_summed_and_combined() {
     let world = World::new(&[0.0; 300]);
     let one = world.spooled(0, &[1.0; 300]);
     let count = 3000;
-    let asked = Asked {
-        updates: vec![one; count],
-        plan: plan(&vec![1.0; count]),
-        ..Asked::sums(&world, &[], &[])
-    };
+    let asked = Asked { updates: vec![one; count], plan: plan(&vec![1.0; count]), ..Asked::sums(&world, &[], &[]) };
     assert_eq!(world.model(&asked.aggregate(&world).unwrap()), [count as f32; 300]);
     let combined = asked.by(&guest("honest-aggregation"), columns()).aggregate(&world).unwrap();
     assert_eq!(world.model(&combined), [1.0; 300], "the mean of ones");

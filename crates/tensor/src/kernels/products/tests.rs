@@ -3,9 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn rows() -> impl Strategy<Value = Vec<Vec<f32>>> {
-    (0..10_usize, 0..2600_usize).prop_flat_map(|(updates, length)| {
-        prop::collection::vec(prop::collection::vec(-1e3_f32..1e3, length), updates)
-    })
+    (0..10_usize, 0..2600_usize)
+        .prop_flat_map(|(updates, length)| prop::collection::vec(prop::collection::vec(-1e3_f32..1e3, length), updates))
 }
 
 fn slices(rows: &[Vec<f32>]) -> Vec<&[f32]> {
