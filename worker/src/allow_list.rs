@@ -1,14 +1,14 @@
 //! Which aggregation policies a region lets its updates be used by.
 //!
-//! An entry is a digest, a signer, or a policy that ships with this very program. The worker checks digests and signatures
-//! itself; what the coordinator says of them counts for nothing. The list binds what a run asks for: an assignment under any other
-//! policy is declined.
+//! An entry is a digest, a signer, or a policy that ships with this very program. The worker checks signatures itself. The list
+//! binds what a run asks for: an assignment under any other policy is declined. What a coordinator then does with updates that it
+//! has is beyond a worker's sight; where its policy fails and the run says so, a round is decided by the built-in `fedavg`.
 
 use std::fmt;
 
 use polder_core::Digest;
 use polder_core::policy::{PolicyKind, PolicyRef};
-use polder_policy::{Builtin, builtins};
+use polder_policy::{Builtin, builtin_named, builtins};
 use polder_security::{PublicKey, SignatureError, signature};
 
 /// Most entries; a reason that names them all must be short enough to be read.
@@ -103,8 +103,7 @@ impl Allowed {
         if text.starts_with("ed25519:") {
             return text.parse().map(Self::Signer).map_err(|error: SignatureError| malformed(error.to_string()));
         }
-        let found = of_kind(PolicyKind::Aggregation).find(|builtin| is_called(builtin, text));
-        match found {
+        match named(PolicyKind::Aggregation, text) {
             Some(builtin) => Ok(Self::Builtin(format!("{}@{}", builtin.name, builtin.version), builtin.digest())),
             None => {
                 let names: Vec<_> = of_kind(PolicyKind::Aggregation).map(|builtin| builtin.name).collect();
@@ -127,12 +126,10 @@ pub(crate) fn of_kind(kind: PolicyKind) -> impl Iterator<Item = &'static Builtin
     builtins().iter().filter(move |builtin| builtin.kind == kind)
 }
 
-/// Whether `text` is `name` or `name@version` of this one.
-pub(crate) fn is_called(builtin: &Builtin, text: &str) -> bool {
-    match text.split_once('@') {
-        Some((name, version)) => (name, version) == (builtin.name, builtin.version),
-        None => text == builtin.name,
-    }
+/// The policy of a kind that ships with the program under `name` or `name@version`.
+pub(crate) fn named(kind: PolicyKind, text: &str) -> Option<&'static Builtin> {
+    let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
+    builtin_named(name, version).filter(|builtin| builtin.kind == kind)
 }
 
 #[cfg(test)]

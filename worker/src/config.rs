@@ -25,7 +25,9 @@ pub const STOP: Duration = Duration::from_millis(1500);
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Credentials lie here between starts; made, mode 0700, if it is not there. One worker at a time may use it.
+    /// Credentials lie here between starts, and what outlives a worker: what was released to each run (`released`), what
+    /// SCAFFOLD and FedDyn keep (`corrections`), compiled policies (`policy-cache`). Made, mode 0700, if it is not there. One
+    /// worker at a time may use it.
     pub dir: PathBuf,
     pub join: Option<JoinToken>,
     /// Where the coordinator is, in place of what the token or the last start said.

@@ -10,9 +10,9 @@
 //! or h from, and the two must stay in step. So nothing changes before the coordinator has said that it has the update.
 //!
 //! One file a run in the worker's directory (`store`), written beside and renamed. It belongs to a run, a policy's name, a kind
-//! and a layout; to anything else it is worth nothing and counts as all zero, as does a damaged one. There is no word from a
-//! coordinator that a run is over, so the [`RUNS_MAX`] runs used last keep theirs. Where SCAFFOLD's c is all zero (no `c` comes with
-//! the assignment), the coordinator counts nothing of what the region kept, and neither does the region.
+//! and a layout; to anything else it is worth nothing and counts as all zero, as does a damaged one. No coordinator says that a
+//! run is over, so the eight runs whose updates counted last keep theirs. Where SCAFFOLD's c is all zero (none comes with the
+//! assignment), the coordinator has counted nothing of what the region kept, and the region starts at zero too.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

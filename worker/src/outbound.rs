@@ -85,8 +85,8 @@ pub const LEAVES: &[Leaves] = &[
             "normalizer",
             "learning_rate",
         ],
-        "what an update says of itself: examples behind it, training loss and accuracy, evaluation and loss of its start, how many \
-         steps were taken and how large",
+        "what an update says of itself: examples behind it, training loss and accuracy, evaluation and loss of its \
+         start, how many steps were taken and how large",
     ),
 ];
 

@@ -17,7 +17,7 @@ use polder_core::policy::{
 use polder_core::{Region, effect};
 use polder_policy::{Builtin, Limits, Policy, PolicyError, PolicyHost};
 
-use crate::allow_list::{is_called, of_kind};
+use crate::allow_list::{named, of_kind};
 use crate::channel::chain;
 use ledger::{Ledger, Ledgers};
 
@@ -72,7 +72,7 @@ impl ReleaseChoice {
     pub fn parse(policy: Option<&str>, parameters: Option<String>) -> Result<Self, ReleaseError> {
         let source = match policy {
             None => Source::Default,
-            Some(text) => match of_kind(PolicyKind::Release).find(|builtin| is_called(builtin, text)) {
+            Some(text) => match named(PolicyKind::Release, text) {
                 Some(builtin) => Source::Builtin(builtin),
                 None if text.ends_with(".wasm") || text.contains('/') => Source::File(text.into()),
                 None => {

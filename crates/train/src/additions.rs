@@ -61,8 +61,8 @@ impl Additions<'_> {
 ///
 /// SCAFFOLD's option II takes `(x − y) / (steps · learning rate)` for the mean of the gradients on the way. That holds for plain
 /// SGD only: momentum and Adam move by something else, and a proximal term adds its own pull to each gradient. An L2 penalty
-/// (`weight_decay`) is a part of the local loss and does no harm. FedProx and FedDyn change the loss, not how it is descended: any
-/// optimizer will do.
+/// (`weight_decay`) is a part of the local loss and does no harm. FedProx and FedDyn change the loss, not how it is descended:
+/// any optimizer will do.
 pub fn check_needs(config: &TrainConfig, needs: &TrainingNeeds) -> Result<(), AdditionsError> {
     in_range("proximal-mu", needs.proximal_mu.unwrap_or(0.0))?;
     match needs.correction {

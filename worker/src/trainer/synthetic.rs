@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::{Outcome, Progress, Stage, TrainRequest, Trained, Trainer, TrainerError, Watcher};
 use crate::datasets::DataSet;
 
-/// Says that it took one step of plain SGD at a learning rate of 1, and can add nothing to it. Needs no more of its data set than the name. Every value moves by the same small amount, which the seed decides; an
-/// evaluation finds one example, loss 0 and accuracy 0.
+/// Needs no more of its data set than the name. Every value moves by the same small amount, which the seed decides, as if by one
+/// step of plain SGD at a learning rate of 1; it can add nothing to that. An evaluation finds one example, loss 0 and
+/// accuracy 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Synthetic;
 
