@@ -53,4 +53,22 @@ mod tests {
         std::fs::write(&path, b"\0asm\x0d\0\x01\0").unwrap();
         assert_eq!(read(&path).unwrap().len(), 8);
     }
+
+    #[test]
+    fn a_module_that_a_compiler_left_becomes_a_policy() {
+        // `allow-all` of plugins/policies as rustc left it, with the sections of wit-bindgen in it
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sdk-module.wasm");
+        let component = read(&path).unwrap();
+        let host = polder_policy::PolicyHost::new(polder_policy::Limits::default(), None).unwrap();
+        assert_eq!(host.load(&component).unwrap().kind(), polder_core::policy::PolicyKind::Release);
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.wasm");
+        std::fs::write(&path, b"\0asm\x01\0\0\0\x01").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("a core module that makes no component"));
+        // a module without a world makes a component that exports nothing; the host says so
+        std::fs::write(&path, CORE_MODULE).unwrap();
+        let refused = host.load(&read(&path).unwrap()).unwrap_err().to_string();
+        assert!(refused.contains("it exports neither placer nor aggregator nor releaser"), "{refused}");
+    }
 }

@@ -214,7 +214,8 @@ fn touched_run(event: &Event) -> Option<&RunId> {
         Event::RunSubmitted { run, .. }
         | Event::RunStopped { run, .. }
         | Event::Aggregated { run, .. }
-        | Event::AggregationFailed { run, .. } => Some(run),
+        | Event::AggregationFailed { run, .. }
+        | Event::AggregationImpossible { run, .. } => Some(run),
         _ => None,
     }
 }

@@ -149,7 +149,7 @@ impl Demo {
                 kind: "embedded".into(),
                 settings: serde_json::json!({ "model": architecture, "train": train }),
             },
-            cohort: CohortSpec { size: self.regions, over_selection: 0, quorum: self.regions },
+            cohort: CohortSpec { size: self.regions, over_selection: 0, quorum: self.regions, staleness_max: 0 },
             deadlines: Deadlines { selection_ms: 10_000, round_ms: 600_000 },
             evaluation: None,
             target: None,

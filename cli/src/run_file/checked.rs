@@ -39,6 +39,7 @@ pub(super) fn check(source: &Source<'_>, raw: RawRun) -> Result<RunFile, Fault> 
             size,
             over_selection: cohort.over_selection.unwrap_or(0),
             quorum: cohort.quorum.unwrap_or(size / 2 + 1),
+            staleness_max: cohort.staleness_max.unwrap_or(0),
         },
         deadlines: check.deadlines(deadlines)?,
         evaluation: match evaluation {

@@ -59,6 +59,12 @@ pub const KEYS: &[Key] = &[
         "fewest updates that make a round count",
     ),
     key(
+        "cohort.staleness_max",
+        "a whole number from 0 to 64",
+        Some("0"),
+        "model versions that a late update may be behind and still count (FedBuff)",
+    ),
+    key(
         "deadlines.selection",
         r#"a duration, e.g. "10s""#,
         Some(r#""10s""#),

@@ -59,6 +59,7 @@ pub(super) struct RawCohort {
     pub(super) size: Option<u32>,
     pub(super) over_selection: Option<u32>,
     pub(super) quorum: Option<u32>,
+    pub(super) staleness_max: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,5 +1,7 @@
 //! Carries out what the core asks for. Each answer comes back as an event; doing an effect twice is harmless.
 
+mod failure;
+
 use std::sync::Arc;
 
 use polder_core::effect::{AggregationTask, Assignment, Effect, Notice};
@@ -10,11 +12,12 @@ use polder_core::{AssignmentId, Event, Federation, RoundNumber, RunId};
 use polder_proto::{convert, v1};
 use polder_tensor::Layout;
 
-use crate::aggregation::{AggregationError, Job, PolicyCall, aggregate, statistics};
+use self::failure::{AggregationFailure, PAUSES};
+use crate::aggregation::{Job, PolicyCall, aggregate, statistics};
 use crate::config::now;
 use crate::handle::CoordinatorHandle;
-use crate::layouts::{LayoutError, Layouts};
-use crate::policies::{Policies, UnusablePolicy};
+use crate::layouts::Layouts;
+use crate::policies::Policies;
 use crate::sessions::Sessions;
 use crate::spool::{Spool, SpoolError, SpooledUpdate};
 use crate::store::Store;
@@ -28,23 +31,6 @@ pub(crate) struct Performer {
     layouts: Layouts,
     /// Where answers go; there once the driver has recovered.
     handle: Option<CoordinatorHandle>,
-}
-
-/// Why an aggregation came to nothing; its text is the reason that the round records.
-#[derive(Debug, thiserror::Error)]
-enum AggregationFailure {
-    #[error(transparent)]
-    Policy(#[from] UnusablePolicy),
-    #[error(transparent)]
-    Answer(#[from] polder_policy::PolicyError),
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-    #[error("the update of {assignment} is no longer in the spool")]
-    Missing { assignment: AssignmentId },
-    #[error(transparent)]
-    Pipeline(#[from] AggregationError),
 }
 
 impl Performer {
@@ -64,11 +50,8 @@ impl Performer {
 
     /// Removes what a crash left in the spool: files of rounds that are over.
     pub(super) fn sweep(&self, federation: &Federation) -> Result<(), SpoolError> {
-        let is_open = |assignment: &AssignmentId| {
-            let round = federation.runs.get(&assignment.run).and_then(|run| run.round.as_ref());
-            round.is_some_and(|round| round.number == assignment.round)
-        };
-        for held in self.spool.list()?.into_iter().filter(|held| !is_open(&held.assignment)) {
+        let is_wanted = |assignment: &AssignmentId| federation.holds_spool(&assignment.run, assignment.round);
+        for held in self.spool.list()?.into_iter().filter(|held| !is_wanted(&held.assignment)) {
             self.spool.discard(&held.assignment)?;
         }
         Ok(())
@@ -127,13 +110,35 @@ impl Performer {
         tokio::spawn(async move {
             let (run, round) = (task.run.clone(), task.round);
             let worker = performer.clone();
-            let event = match tokio::spawn(async move { worker.try_aggregate(task).await }).await {
+            let event = match tokio::spawn(async move { worker.aggregate_or_again(task).await }).await {
                 Ok(Ok(receipt)) => Event::Aggregated { run, round, receipt },
-                Ok(Err(failure)) => Event::AggregationFailed { run, round, reason: chain(&failure) },
+                Ok(Err(failure)) if failure.is_policys_fault() => {
+                    Event::AggregationFailed { run, round, reason: chain(&failure) }
+                }
+                Ok(Err(failure)) => {
+                    let reason = format!("the coordinator could not aggregate: {}", chain(&failure));
+                    tracing::error!(%run, round, "{reason}");
+                    Event::AggregationImpossible { run, round, reason }
+                }
                 Err(error) => Event::AggregationFailed { run, round, reason: chain(&error) },
             };
             performer.answer(event);
         });
+    }
+
+    /// Tries again what failed here and not in the policy.
+    async fn aggregate_or_again(&self, task: AggregationTask) -> Result<AggregateReceipt, AggregationFailure> {
+        for pause in PAUSES {
+            match self.try_aggregate(task.clone()).await {
+                Err(failure) if !failure.is_policys_fault() => {
+                    let (run, round, error) = (&task.run, task.round, chain(&failure));
+                    tracing::warn!(%run, round, error, "the round could not be aggregated; trying again in {pause:?}");
+                    tokio::time::sleep(pause).await;
+                }
+                done => return done,
+            }
+        }
+        self.try_aggregate(task).await
     }
 
     async fn try_aggregate(&self, task: AggregationTask) -> Result<AggregateReceipt, AggregationFailure> {
@@ -182,7 +187,7 @@ impl Performer {
     /// The round's updates, in the one order in which they are summed.
     fn spooled(&self, task: &AggregationTask) -> Result<Vec<SpooledUpdate>, AggregationFailure> {
         let find = |input: &polder_core::effect::AggregationInput| {
-            let assignment = AssignmentId { run: task.run.clone(), round: task.round, worker: input.worker.clone() };
+            let assignment = AssignmentId { run: task.run.clone(), round: input.round, worker: input.worker.clone() };
             let found = self.spool.find(&assignment, &input.update)?;
             found.ok_or(AggregationFailure::Missing { assignment })
         };

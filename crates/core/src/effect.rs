@@ -19,9 +19,9 @@ pub enum Effect {
     SendAssignment(Box<Assignment>),
     /// Tell the worker that its assignment is no longer wanted.
     CancelAssignment { assignment: AssignmentId, reason: String },
-    /// Aggregate, and answer with `Aggregated` or `AggregationFailed`.
+    /// Aggregate, and answer with `Aggregated`, `AggregationFailed` or `AggregationImpossible`.
     Aggregate(Box<AggregationTask>),
-    /// The round is over: its spooled updates may go.
+    /// The round is over, and no seat it gave is still open: its spooled updates may go.
     ReleaseSpool { run: RunId, round: RoundNumber },
     /// Worth telling people.
     Announce(Notice),
@@ -75,6 +75,8 @@ pub struct AggregationTask {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AggregationInput {
     pub worker: WorkerName,
+    /// The round that assigned it, under which it lies in the spool; an earlier one in a buffered run.
+    pub round: RoundNumber,
     pub update: Digest,
     pub summary: UpdateSummary,
 }

@@ -119,7 +119,14 @@ pub enum Event {
         round: RoundNumber,
         receipt: AggregateReceipt,
     },
+    /// The policy failed: it trapped, took too long, answered nonsense.
     AggregationFailed {
+        run: RunId,
+        round: RoundNumber,
+        reason: String,
+    },
+    /// The coordinator's own storage failed; no policy is to blame, and the round is abandoned.
+    AggregationImpossible {
         run: RunId,
         round: RoundNumber,
         reason: String,
@@ -154,6 +161,7 @@ impl Event {
             Self::EvaluationReceived { .. } => "evaluation-received",
             Self::Aggregated { .. } => "aggregated",
             Self::AggregationFailed { .. } => "aggregation-failed",
+            Self::AggregationImpossible { .. } => "aggregation-impossible",
             Self::TimePassed => "time-passed",
         }
     }

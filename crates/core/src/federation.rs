@@ -131,6 +131,10 @@ impl Federation {
                 let reason = tidy_reason(&reason);
                 self.round_event(&run, round, RoundEvent::AggregationFailed { reason }, &mut effects)?;
             }
+            Event::AggregationImpossible { run, round, reason } => {
+                let reason = tidy_reason(&reason);
+                self.round_event(&run, round, RoundEvent::Stranded { reason }, &mut effects)?;
+            }
             Event::TimePassed => {}
         }
         self.pass_time(&mut effects);

@@ -124,7 +124,7 @@ impl Round {
             dataset: DATASET.into(),
             trainer: TrainerSpec { kind: "synthetic".into(), settings: serde_json::json!({}) },
             rounds: self.rounds + 1,
-            cohort: CohortSpec { size: self.workers, over_selection: 0, quorum: self.workers },
+            cohort: CohortSpec { size: self.workers, over_selection: 0, quorum: self.workers, staleness_max: 0 },
             deadlines: Deadlines { selection_ms: 60_000, round_ms: 600_000 },
             evaluation: None,
             target: None,

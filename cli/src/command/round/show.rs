@@ -55,6 +55,10 @@ fn cohort(seats: &[SeatView]) -> Table {
             Some(reason) => format!("{}; {}: {reason}", seat.chosen_because, seat.state),
             None => seat.chosen_because.clone(),
         };
+        let why = match seat.assigned_in {
+            Some(round) => format!("{why}; carried over from round {round}, {} versions behind", seat.staleness),
+            None => why,
+        };
         let why = match &seat.note {
             Some(note) => format!("{why}; {note}"),
             None => why,
@@ -95,6 +99,7 @@ mod tests {
             weight: Some(1.0),
             note: Some("kept".into()),
             staleness: 0,
+            assigned_in: None,
         };
         let lost = SeatView {
             worker: "x".parse().unwrap(),

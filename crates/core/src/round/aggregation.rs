@@ -76,8 +76,12 @@ impl Round {
         receipt.notes = receipt.notes.iter().map(|note| tidy_reason(note)).collect();
         receipt.reason = tidy_reason(&receipt.reason);
         self.note(receipt.reason.clone());
-        let text =
-            format!("round {} committed model version {}: {}", self.number, self.base.version + 1, receipt.reason);
+        let by = match &self.aggregation {
+            PolicyChoice::Pinned(policy) => policy.to_string(),
+            PolicyChoice::Builtin => format!("{} ({})", self.aggregation, receipt.policy.short()),
+        };
+        let (number, version) = (self.number, self.base.version + 1);
+        let text = format!("round {number} committed model version {version}, aggregated by {by}: {}", receipt.reason);
         effects.push(RoundEffect::Announce { worker: None, kind: "round-committed", text });
         self.phase = Phase::Closed(Outcome::Committed { receipt });
         Ok(())

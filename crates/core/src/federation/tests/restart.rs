@@ -41,6 +41,19 @@ fn an_aggregation_that_had_fallen_back_stays_with_the_builtin() {
 }
 
 #[test]
+fn storage_that_fails_abandons_the_round_and_no_policy_falls_back() {
+    let world = World::with(&["a"]).submitted("r", wants(1, 1)).chosen(&[("r", &["a"])]).reported("r", "a");
+    let reason = "the disk is full".into();
+    let failed = Event::AggregationImpossible { run: super::world::run("r"), round: 1, reason };
+    let world = world.event(failed);
+    let round = world.round("r");
+    assert_eq!(round.number, 2, "the first round is abandoned");
+    assert_ne!(round.aggregation, crate::policy::PolicyChoice::Builtin);
+    assert!(!aggregates(&world), "nobody aggregates it another way");
+    world.replays();
+}
+
+#[test]
 fn updates_that_were_in_still_count_and_the_round_goes_on() {
     let world = World::with(&["a", "b"]).submitted("r", wants(2, 2)).chosen(&[("r", &["a", "b"])]).reported("r", "a");
     let world = restarted(world).phase_is("r", "configuration").seat_is("r", "a", "reported").connected("a");

@@ -1,0 +1,69 @@
+//! Why an aggregation came to nothing, and whom that says something about.
+
+use std::time::Duration;
+
+use polder_core::AssignmentId;
+use polder_policy::PolicyError;
+
+use crate::aggregation::AggregationError;
+use crate::layouts::LayoutError;
+use crate::policies::UnusablePolicy;
+use crate::spool::SpoolError;
+
+/// Pauses before an aggregation that this machine could not do is tried again: what passes by itself, such as a file system
+/// that is away for a moment, has twenty seconds to pass.
+pub(super) const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
+
+/// Its text is the reason that the round records.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AggregationFailure {
+    #[error(transparent)]
+    Policy(#[from] UnusablePolicy),
+    #[error(transparent)]
+    Answer(#[from] PolicyError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("the update of {assignment} is no longer in the spool")]
+    Missing { assignment: AssignmentId },
+    #[error(transparent)]
+    Pipeline(#[from] AggregationError),
+}
+
+impl AggregationFailure {
+    /// Whether the policy is to blame; otherwise it is this machine, where another policy would not fare better.
+    pub(super) fn is_policys_fault(&self) -> bool {
+        match self {
+            Self::Policy(UnusablePolicy::Kind { .. }) => true,
+            Self::Policy(UnusablePolicy::Policy(error)) | Self::Answer(error) => is_policys(error),
+            Self::Pipeline(error) => error.is_policys_fault(),
+            Self::Policy(UnusablePolicy::Store(_)) | Self::Layout(_) | Self::Spool(_) | Self::Missing { .. } => false,
+        }
+    }
+}
+
+fn is_policys(error: &PolicyError) -> bool {
+    !matches!(error, PolicyError::Host { .. } | PolicyError::Cache { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use polder_core::Digest;
+
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn a_trap_is_the_policys_and_a_lost_file_is_ours() {
+        let trapped = || PolicyError::Trapped { reason: "unreachable".into() };
+        assert!(AggregationFailure::from(trapped()).is_policys_fault());
+        assert!(AggregationFailure::from(UnusablePolicy::from(trapped())).is_policys_fault());
+        assert!(AggregationFailure::from(AggregationError::NothingWeighed).is_policys_fault());
+        let lost = || StoreError::BlobMissing { digest: Digest::sha256([1; 32]) };
+        assert!(!AggregationFailure::from(UnusablePolicy::from(lost())).is_policys_fault());
+        assert!(!AggregationFailure::from(LayoutError::from(lost())).is_policys_fault());
+        assert!(!AggregationFailure::from(AggregationError::from(lost())).is_policys_fault());
+        assert!(!AggregationFailure::from(PolicyError::Host { reason: "no memory".into() }).is_policys_fault());
+    }
+}
