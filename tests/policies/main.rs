@@ -10,6 +10,7 @@ mod door;
 mod federation;
 mod fuzzed;
 mod outcomes;
+mod regions;
 
 #[path = "../../crates/policy/tests/policies/guest.rs"]
 #[allow(dead_code)]
