@@ -87,7 +87,7 @@ impl Driver {
                     .map_err(|source| CoordinatorError::JournalEntry { seq, source })?;
                 driver.clock = Timestamp(recorded.entry.at_ms);
                 let applied = driver.federation.apply(driver.clock, event);
-                applied.map_err(|source| CoordinatorError::JournalRefused { seq, source })?;
+                applied.map_err(|refusal| CoordinatorError::JournalRefused { seq, source: Box::new(refusal) })?;
                 replayed = seq;
                 Ok::<(), CoordinatorError>(())
             })
@@ -97,7 +97,8 @@ impl Driver {
         driver.performer.attach(handle.clone());
         let grace_ms = millis(times.return_after_restart);
         let mut batch = Batch::default();
-        driver.take(Request::Event { event: Event::CoordinatorStarted { grace_ms }, reply: None }, &mut batch);
+        let started = Box::new(Event::CoordinatorStarted { grace_ms });
+        driver.take(Request::Event { event: started, reply: None }, &mut batch);
         driver.finish(batch).await?;
         tracing::info!(events = replayed, runs = driver.federation.runs.len(), "journal replayed");
         Ok((driver, handle))
@@ -112,7 +113,7 @@ impl Driver {
                 biased;
                 () = shutdown.cancelled() => break,
                 request = self.inbox.recv() => request,
-                () = sleep_or_forever(sleep) => Some(Request::Event { event: Event::TimePassed, reply: None }),
+                () = sleep_or_forever(sleep) => Some(Request::Event { event: Box::new(Event::TimePassed), reply: None }),
             };
             let Some(first) = first else { break };
             let mut batch = Batch::default();
@@ -143,7 +144,7 @@ impl Driver {
     fn take(&mut self, request: Request, batch: &mut Batch) {
         let (event, reply) = match request {
             Request::Query(query) => return batch.queries.push(query),
-            Request::Event { event, reply } => (event, reply),
+            Request::Event { event, reply } => (*event, reply),
         };
         let at = self.tick();
         let kind = event.kind();

@@ -12,7 +12,7 @@ pub(crate) type Query = Box<dyn FnOnce(&Federation) + Send>;
 /// What reaches the driver.
 pub(crate) enum Request {
     /// Apply, journal, act, and then say so.
-    Event { event: Event, reply: Option<oneshot::Sender<Result<(), Refusal>>> },
+    Event { event: Box<Event>, reply: Option<oneshot::Sender<Result<(), Refusal>>> },
     /// Look at the federation as the journal has it.
     Query(Query),
 }
@@ -37,7 +37,7 @@ impl CoordinatorHandle {
     /// Applies `event`. When this returns, the event is in the journal and its effects are under way.
     pub async fn apply(&self, event: Event) -> Result<(), HandleError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Event { event, reply: Some(reply) };
+        let request = Request::Event { event: Box::new(event), reply: Some(reply) };
         self.inbox.send(request).await.map_err(|_| HandleError::Stopping)?;
         Ok(answer.await.map_err(|_| HandleError::Stopping)??)
     }
@@ -45,7 +45,7 @@ impl CoordinatorHandle {
     /// Hands `event` over without waiting for what becomes of it; for facts whose refusal changes nothing for the sender.
     pub async fn tell(&self, event: Event) {
         // A driver that is gone has told everybody else already.
-        let _ = self.inbox.send(Request::Event { event, reply: None }).await;
+        let _ = self.inbox.send(Request::Event { event: Box::new(event), reply: None }).await;
     }
 
     /// Asks about the federation, as it is after everything that was handed over before.

@@ -65,7 +65,7 @@ pub enum CoordinatorError {
     #[error("journal entry {seq} cannot be read; restore the directory from a backup")]
     JournalEntry { seq: u64, source: serde_json::Error },
     #[error("journal entry {seq} does not fit what came before it; restore the directory from a backup")]
-    JournalRefused { seq: u64, source: polder_core::federation::Refusal },
+    JournalRefused { seq: u64, source: Box<polder_core::federation::Refusal> },
     #[error("`{}` cannot be written", path.display())]
     Write { path: std::path::PathBuf, source: std::io::Error },
     #[error("the server stopped")]

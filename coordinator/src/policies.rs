@@ -2,8 +2,7 @@
 
 pub(crate) mod trial;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use polder_core::policy::{
     AggregationTraits, PlacementAnswer, PlacementQuestion, PolicyChoice, PolicyKind, PolicyRef, PolicySignature,
@@ -35,22 +34,17 @@ pub(crate) enum Untrusted {
     Signer { name: PolicyName, signer: String, trusted: String },
 }
 
-/// Policies at hand; what a round needs is there from the round before.
-const AT_HAND_MAX: usize = 64;
-
 #[derive(Clone)]
 pub(crate) struct Policies {
     host: Arc<PolicyHost>,
     store: Arc<Store>,
     /// Whose signatures count; none, and nobody's is needed.
     signers: Arc<[PublicKey]>,
-    /// Loaded before, by digest: hashing a component for every question would cost more than the answer.
-    at_hand: Arc<Mutex<BTreeMap<Digest, Policy>>>,
 }
 
 impl Policies {
     pub(crate) fn new(host: Arc<PolicyHost>, store: Arc<Store>, signers: Arc<[PublicKey]>) -> Self {
-        Self { host, store, signers, at_hand: Arc::default() }
+        Self { host, store, signers }
     }
 
     pub(crate) fn host(&self) -> &Arc<PolicyHost> {
@@ -95,8 +89,8 @@ impl Policies {
 
     /// The component with this digest, compiled.
     pub(crate) async fn load(&self, digest: Digest) -> Result<Policy, UnusablePolicy> {
-        let at_hand = self.at_hand().get(&digest).cloned();
-        if let Some(policy) = at_hand {
+        // Before its bytes are read: hashing a component for every question would cost more than the answer.
+        if let Some(policy) = self.host.remembered(digest) {
             return Ok(policy);
         }
         let host = self.host.clone();
@@ -107,16 +101,7 @@ impl Policies {
                 blocking(move || host.load(&bytes)).await?
             }
         };
-        let mut at_hand = self.at_hand();
-        if at_hand.len() >= AT_HAND_MAX {
-            at_hand.pop_first();
-        }
-        at_hand.insert(digest, policy.clone());
         Ok(policy)
-    }
-
-    fn at_hand(&self) -> MutexGuard<'_, BTreeMap<Digest, Policy>> {
-        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a placement question; says which component answered.

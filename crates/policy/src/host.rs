@@ -156,7 +156,8 @@ impl PolicyHost {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remembered(&self, digest: Digest) -> Option<Policy> {
+    /// The policy with this digest, if it was loaded before and was not pushed out by others since.
+    pub fn remembered(&self, digest: Digest) -> Option<Policy> {
         let mut loaded = self.loaded();
         loaded.loads += 1;
         let now = loaded.loads;

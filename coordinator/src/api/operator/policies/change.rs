@@ -97,7 +97,7 @@ async fn changed(
 fn on_failure(word: &str) -> Result<OnFailure, Status> {
     let all = [OnFailure::Retry, OnFailure::Previous, OnFailure::Builtin, OnFailure::Abandon];
     all.into_iter().find(|choice| choice.to_string() == word).ok_or_else(|| {
-        let text = format!("`{}` is nothing to do on failure; there are retry, previous, builtin and abandon", word);
+        let text = format!("`{word}` is nothing to do on failure; there are retry, previous, builtin and abandon");
         unwelcome(Code::InvalidArgument, "malformed", text)
     })
 }
