@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use crate::questions::{self, name};
 use crate::reference::{self, Seating};
 
-static HOST: LazyLock<PolicyHost> = LazyLock::new(questions::host);
+static HOST: LazyLock<&PolicyHost> = LazyLock::new(questions::host);
 
 fn ours(kind: PolicyKind) -> Policy {
     HOST.builtin(kind).unwrap()

@@ -37,7 +37,7 @@ const THIRDS: &str = r#"{"call": "weigh", "question": {"round": 1, "updates": [{
 fn a_recorded_answer_is_compared_as_far_as_it_goes() {
     let host = host();
     let fedavg = ours("fedavg");
-    let passes = |answer: &str| run(&host, fedavg, THIRDS, answer);
+    let passes = |answer: &str| run(host, fedavg, THIRDS, answer);
     assert_eq!(passes("{}"), (true, String::new()));
     // as short as float32 is written, and as long as float64 is
     assert_eq!(passes(r#"{"weights": [0.33333334, 0.6666667]}"#), (true, String::new()));
@@ -51,38 +51,38 @@ fn a_recorded_answer_is_compared_as_far_as_it_goes() {
     let (_, difference) = passes(r#"{"error": "no"}"#);
     assert_eq!(difference, "an error that says `no` is expected, and it answers");
     let near = THIRDS.replace(r#""question""#, r#""tolerance": 0.001, "question""#);
-    assert_eq!(run(&host, fedavg, &near, r#"{"weights": [0.333, 0.667]}"#), (true, String::new()));
+    assert_eq!(run(host, fedavg, &near, r#"{"weights": [0.333, 0.667]}"#), (true, String::new()));
 }
 
 #[test]
 fn errors_are_answers_too() {
     let host = host();
     let question = THIRDS.replace(r#""question""#, r#""parameters": {"weigted": 1}, "question""#);
-    assert!(run(&host, ours("fedavg"), &question, r#"{"error": "unknown field `weigted`"}"#).0);
-    let (passed, difference) = run(&host, ours("fedavg"), &question, r#"{"error": "something else"}"#);
+    assert!(run(host, ours("fedavg"), &question, r#"{"error": "unknown field `weigted`"}"#).0);
+    let (passed, difference) = run(host, ours("fedavg"), &question, r#"{"error": "something else"}"#);
     assert!(
         !passed && difference.starts_with("the error does not say `something else`: the policy refuses"),
         "{difference}"
     );
-    let (passed, difference) = run(&host, ours("fedavg"), &question, r#"{"weights": [0.5, 0.5]}"#);
+    let (passed, difference) = run(host, ours("fedavg"), &question, r#"{"weights": [0.5, 0.5]}"#);
     assert!(!passed && difference.contains("unknown field `weigted`"), "{difference}");
     let wrong = r#"{"call": "weigh", "question": {"rond": 1}}"#;
-    assert!(run(&host, ours("fedavg"), wrong, r#"{"error": "the question has no `rond`, but"}"#).0);
+    assert!(run(host, ours("fedavg"), wrong, r#"{"error": "the question has no `rond`, but"}"#).0);
 }
 
 #[test]
 fn every_call_can_be_recorded() {
     let host = host();
     let describe = r#"{"call": "describe"}"#;
-    assert!(run(&host, ours("fedavg"), describe, r#"{"shape": "sums", "training": {"base_loss": false}}"#).0);
-    assert!(!run(&host, ours("fedavg"), describe, r#"{"shape": "columns"}"#).0);
+    assert!(run(host, ours("fedavg"), describe, r#"{"shape": "sums", "training": {"base_loss": false}}"#).0);
+    assert!(!run(host, ours("fedavg"), describe, r#"{"shape": "columns"}"#).0);
     let place = r#"{"call": "place", "question": {"seed": 1, "state": [], "workers": [{"name": "a", "region": "eu", "slots": 1,
         "slots_free": 1, "rounds_assigned": 0, "load": {"cpu_utilization": 0.5, "memory_free_bytes": 1, "gpus": []}}],
         "demands": [{"run": "digits", "round": 1, "seats": 1, "seats_min": 1, "candidates": ["a"]}]}}"#;
     assert!(
-        run(&host, ours("least-loaded"), place, r#"{"assignments": [{"worker": "a", "gpu": null}], "declined": []}"#).0
+        run(host, ours("least-loaded"), place, r#"{"assignments": [{"worker": "a", "gpu": null}], "declined": []}"#).0
     );
-    assert!(!run(&host, ours("least-loaded"), place, r#"{"assignments": [{"worker": "b"}]}"#).0);
+    assert!(!run(host, ours("least-loaded"), place, r#"{"assignments": [{"worker": "b"}]}"#).0);
 
     // combine answers the first row; step the aggregate, and no state
     let row = "(i64.store align=4 (i32.const 2052) (i64.load align=4 (local.get $rows))) (i32.const 2048)";
@@ -91,19 +91,19 @@ fn every_call_can_be_recorded() {
         (i32.const 2048)";
     let guest = Aggregator { combine: row, step, ..Aggregator::default() }.build();
     let combine = r#"{"call": "combine", "chunk": {"tensor": 1}, "rows": [[0.1, 0.2], [1, 2]], "weights": [0.5, 0.5]}"#;
-    assert_eq!(run(&host, &guest, combine, r#"{"aggregate": [0.1, 0.2]}"#), (true, String::new()));
+    assert_eq!(run(host, &guest, combine, r#"{"aggregate": [0.1, 0.2]}"#), (true, String::new()));
     let step = r#"{"call": "step", "model": [0, 0], "aggregate": [0.5, 1.5]}"#;
-    assert_eq!(run(&host, &guest, step, r#"{"model": [0.5, 1.5], "state": []}"#), (true, String::new()));
+    assert_eq!(run(host, &guest, step, r#"{"model": [0.5, 1.5], "state": []}"#), (true, String::new()));
     assert_eq!(
-        run(&host, &guest, step, r#"{"model": [0.5, 2.5]}"#).1,
+        run(host, &guest, step, r#"{"model": [0.5, 2.5]}"#).1,
         "the answer.model[1] is 1.5, and 2.5 is expected"
     );
 
     let released = guest::release(&guest::words(2048, &[0; 16]));
     let review = r#"{"call": "review", "question": {"update": {"norm": 2.0}}}"#;
     let expected = r#"{"verdict": {"release": {"clip": null, "precision": "float32"}}}"#;
-    assert_eq!(run(&host, &released, review, expected), (true, String::new()));
-    assert!(!run(&host, &released, review, r#"{"verdict": "withhold"}"#).0);
+    assert_eq!(run(host, &released, review, expected), (true, String::new()));
+    assert!(!run(host, &released, review, r#"{"verdict": "withhold"}"#).0);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn folders_that_hold_no_case_are_told() {
 
 fn checks(component: &[u8], parameters: &str) -> Vec<Check> {
     let host = host();
-    contract_checks(&host, &host.load(component).unwrap(), parameters)
+    contract_checks(host, &host.load(component).unwrap(), parameters)
 }
 
 fn failed(component: &[u8]) -> Vec<(&'static str, String)> {

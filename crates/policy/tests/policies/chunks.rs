@@ -39,7 +39,7 @@ fn with<R>(host: &PolicyHost, guest: &Aggregator<'_>, run: impl FnOnce(&mut Chun
 #[test]
 fn rows_go_in_and_the_aggregate_comes_out() {
     let (host, combine) = (host(), first_row());
-    with(&host, &Aggregator { combine: &combine, ..Aggregator::default() }, |chunks| {
+    with(host, &Aggregator { combine: &combine, ..Aggregator::default() }, |chunks| {
         for length in [0, 1, 5, 1000] {
             let row: Vec<f32> = (0..length).map(|value| value as f32 - 0.5).collect();
             let other = vec![7.0; row.len()];
@@ -60,7 +60,7 @@ fn a_step_changes_model_and_state_in_place() {
         stepping(2, "(i32.const 8192)")
     );
     let host = host();
-    with(&host, &Aggregator { step: &step, ..Aggregator::default() }, |chunks| {
+    with(host, &Aggregator { step: &step, ..Aggregator::default() }, |chunks| {
         let (mut model, mut first, mut second) = ([1.0, 2.0], [3.0, 4.0], [5.0, 6.0]);
         chunks.step(SPAN, &mut model, &[-1.0, -2.0], &[&[0.5, 0.5]], &mut [&mut first, &mut second]).unwrap();
         assert_eq!((model, first, second), ([-1.0, -2.0], [5.0, 6.0], [3.0, 4.0]));
@@ -81,7 +81,7 @@ fn the_guest_is_told_round_seed_place_memo_and_parameters() {
         list("(i32.const 4096)", "(i32.const 7)")
     );
     let host = host();
-    with(&host, &Aggregator { combine: &combine, ..Aggregator::default() }, |chunks| {
+    with(host, &Aggregator { combine: &combine, ..Aggregator::default() }, |chunks| {
         let mut told = [0.0; 7];
         chunks.combine(SPAN, &[&[0.0; 7], &[0.0; 7]], &[0.25, 0.75], &mut told).unwrap();
         assert_eq!(told, [5.0, 3.0, 640.0, 9.0, 2.0, 0.75, (1u64 << 40) as f32]);
@@ -93,7 +93,7 @@ fn an_aggregate_of_another_length_is_refused() {
     let host = host();
     for length in [0, 3, 5] {
         let combine = list("(i32.const 4096)", &format!("(i32.const {length})"));
-        with(&host, &Aggregator { combine: &combine, ..Aggregator::default() }, |chunks| {
+        with(host, &Aggregator { combine: &combine, ..Aggregator::default() }, |chunks| {
             let error = chunks.combine(SPAN, &[&[1.0; 4]], &[1.0], &mut [0.0; 4]).unwrap_err();
             let expected =
                 format!("the policy's answer makes no sense: its aggregate for a chunk of 4 values has {length}");
@@ -112,7 +112,7 @@ fn lists_outside_memory_are_seen_through() {
         ("(i32.const 4098)", 4, "not aligned"),
     ] {
         let combine = list(at, &format!("(i32.const {length})"));
-        with(&host, &Aggregator { combine: &combine, ..Aggregator::default() }, |chunks| {
+        with(host, &Aggregator { combine: &combine, ..Aggregator::default() }, |chunks| {
             let error = chunks.combine(SPAN, &[&[1.0; 4]], &[1.0], &mut [0.0; 4]).unwrap_err();
             assert!(matches!(error, PolicyError::Nonsense(Nonsense::Unreadable { .. })), "{error:?}");
             assert!(error.to_string().contains(expected), "{error}");
@@ -131,7 +131,7 @@ fn state_tensors_must_be_as_many_and_as_long_as_before() {
         (2, "its state for a chunk of 4 values has 0"),
     ] {
         let step = stepping(count, "(i32.const 8192)");
-        with(&host, &Aggregator { step: &step, ..Aggregator::default() }, |chunks| {
+        with(host, &Aggregator { step: &step, ..Aggregator::default() }, |chunks| {
             let (mut first, mut second) = ([0.0; 4], [0.0; 4]);
             let error = chunks.step(SPAN, &mut [1.0; 4], &[1.0; 4], &[], &mut [&mut first, &mut second]).unwrap_err();
             assert!(error.to_string().ends_with(words), "{error}");
@@ -167,7 +167,7 @@ fn chunks_larger_than_the_output_limit_pass() {
 #[test]
 fn arguments_of_different_lengths_are_not_asked() {
     let host = host();
-    with(&host, &Aggregator { combine: "unreachable", step: "unreachable", ..Aggregator::default() }, |chunks| {
+    with(host, &Aggregator { combine: "unreachable", step: "unreachable", ..Aggregator::default() }, |chunks| {
         let mut place = [0.0; 2];
         let questions = [
             chunks.combine(SPAN, &[&[1.0]], &[1.0], &mut place),
@@ -187,7 +187,7 @@ fn a_policys_own_no_and_its_traps_are_told_apart() {
     let host = host();
     let no = guest::words(2048, &[1, 1, 4096, 2]);
     let guest = Aggregator { combine: "(i32.const 2048)", step: "unreachable", items: &no, ..Aggregator::default() };
-    with(&host, &guest, |chunks| {
+    with(host, &guest, |chunks| {
         let error = chunks.combine(SPAN, &[&[1.0]], &[1.0], &mut [0.0]).unwrap_err();
         assert!(matches!(error, PolicyError::Refused { .. }), "{error:?}");
         let error = chunks.step(SPAN, &mut [1.0], &[1.0], &[], &mut []).unwrap_err();

@@ -27,28 +27,28 @@ fn endless_recursion_fills_its_own_stack_only() {
         "(call $deep (i32.const 0))",
         "(func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))",
     );
-    let error = refuse(&host(), &guest, "its stack of 524288 bytes was full (stack_bytes_max)");
+    let error = refuse(host(), &guest, "its stack of 524288 bytes was full (stack_bytes_max)");
     assert!(matches!(error, PolicyError::StackOverflow { .. }), "{error:?}");
 }
 
 #[test]
 fn a_memory_bomb_stops_at_its_limit() {
     let bomb = "(loop $l (br_if $l (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
-    let error = refuse(&host(), &placement(bomb), "more than 134217728 bytes of memory (memory_bytes_max)");
+    let error = refuse(host(), &placement(bomb), "more than 134217728 bytes of memory (memory_bytes_max)");
     assert!(matches!(error, PolicyError::OutOfMemory { .. }), "{error:?}");
     // all that there is, at once
     for pages in [4096, 65_520, 65_535] {
         let bomb = format!(
             "(if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then (unreachable))) (i32.const 1024)"
         );
-        refuse(&host(), &placement(&bomb), "more than 134217728 bytes of memory");
+        refuse(host(), &placement(&bomb), "more than 134217728 bytes of memory");
     }
 }
 
 #[test]
 fn a_guest_that_copes_with_refused_memory_may_go_on() {
     let copes = "(drop (memory.grow (i32.const 60000))) (i32.const 1024)";
-    questions::ask(&host(), &placement(copes)).unwrap();
+    questions::ask(host(), &placement(copes)).unwrap();
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn tables_are_limited_in_number_and_size() {
     assert!(matches!(error, PolicyError::OutOfRoom { .. }), "{error:?}");
     assert!(error.to_string().contains("table count too high"), "{error}");
     let bomb = r#"(loop $l (br_if $l (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1)))) (unreachable)"#;
-    refuse(&host, &placement_in(16, bomb, "(table $t 1 funcref)"), "more than 100000 table elements");
+    refuse(host, &placement_in(16, bomb, "(table $t 1 funcref)"), "more than 100000 table elements");
 }
 
 #[test]
@@ -90,13 +90,12 @@ fn memories_are_limited_in_number() {
 #[test]
 fn traps_say_what_happened_and_where() {
     let host = host();
-    let error =
-        refuse(&host, &placement("(unreachable)"), "trapped: wasm `unreachable` instruction executed, in place");
+    let error = refuse(host, &placement("(unreachable)"), "trapped: wasm `unreachable` instruction executed, in place");
     assert!(matches!(error, PolicyError::Trapped { .. }), "{error:?}");
-    refuse(&host, &placement("(i32.load (i32.const -8))"), "trapped: out of bounds memory access");
-    refuse(&host, &placement("(i32.div_u (i32.const 1) (i32.const 0))"), "trapped: integer divide by zero");
+    refuse(host, &placement("(i32.load (i32.const -8))"), "trapped: out of bounds memory access");
+    refuse(host, &placement("(i32.div_u (i32.const 1) (i32.const 0))"), "trapped: integer divide by zero");
     refuse(
-        &host,
+        host,
         &placement_in(16, "(call_indirect $t (result i32) (i32.const 0))", "(table $t 1 funcref)"),
         "trapped: uninitialized element",
     );
@@ -118,7 +117,7 @@ fn an_answer_of_gigabytes_is_cut_off() {
     let host = host();
     // a state of 64 MiB
     let large = placement_in(1100, "(i32.store (i32.const 2072) (i32.const 67108864)) (i32.const 2048)", "");
-    let error = refuse(&host, &large, "larger than 4194304 bytes (output_bytes_max)");
+    let error = refuse(host, &large, "larger than 4194304 bytes (output_bytes_max)");
     assert!(matches!(error, PolicyError::OutputTooLarge { .. }), "{error:?}");
     // 2,000 assignments whose reasons are all the same mebibyte
     let aliased = r#"(local $at i32) (local $end i32)
@@ -133,7 +132,7 @@ fn an_answer_of_gigabytes_is_cut_off() {
         (i32.store (i32.const 2052) (i32.const 65536))
         (i32.store (i32.const 2056) (i32.const 2000))
         (i32.const 2048)"#;
-    refuse(&host, &placement_in(32, aliased, ""), "larger than 4194304 bytes (output_bytes_max)");
+    refuse(host, &placement_in(32, aliased, ""), "larger than 4194304 bytes (output_bytes_max)");
 }
 
 #[test]

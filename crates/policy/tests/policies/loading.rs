@@ -299,7 +299,7 @@ fn the_kind_asked_must_be_the_kind_it_is() {
 
 #[test]
 fn a_policy_of_another_host_is_refused() {
-    let (here, there) = (host(), host());
+    let (here, there) = (host(), questions::impatient());
     let policy = there.builtin(PolicyKind::Aggregation).unwrap();
     let error = here.weigh(&policy, "{}", &questions::aggregation(&[1])).unwrap_err();
     assert!(error.to_string().contains("loaded by another host"), "{error}");

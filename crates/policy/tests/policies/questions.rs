@@ -1,5 +1,7 @@
 //! Questions to ask.
 
+use std::sync::LazyLock;
+
 use polder_core::policy::{
     AggregationQuestion, Demand, GpuLoad, PlacementQuestion, PolicyKind, ReleaseContext, ReleaseQuestion, TensorShape,
     UpdateNumbers, UpdateSummary, WorkerLoad, WorkerSnapshot,
@@ -78,9 +80,13 @@ pub(crate) fn release() -> ReleaseQuestion {
     }
 }
 
-/// A host that waits long enough for any machine.
-pub(crate) fn host() -> PolicyHost {
-    PolicyHost::new(Limits { question_ms_max: 60_000, ..Limits::default() }, None).unwrap()
+/// The host of most tests, which compiles our policies once: it waits long enough for any machine.
+pub(crate) fn host() -> &'static PolicyHost {
+    static HOST: LazyLock<PolicyHost> = LazyLock::new(|| {
+        let limits = Limits { question_ms_max: 60_000, compiled_policies_max: 1000, ..Limits::default() };
+        PolicyHost::new(limits, None).unwrap()
+    });
+    &HOST
 }
 
 /// A host for guests that run for ever; long enough for our own policies on a busy machine.
