@@ -118,7 +118,9 @@ fn a_worker_killed_in_training_is_noticed_and_the_round_goes_on_by_quorum() {
     let states: Vec<_> =
         round["cohort"].as_array().unwrap().iter().map(|seat| seat["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["reported", "lost", "reported"], "{round}");
-    assert!(round["cohort"][1]["reason"].as_str().unwrap().contains("did not return within 2000 ms"), "{round}");
+    // 2000 ms after a connection that broke; a machine that stood still may take it for silence first
+    let reason = round["cohort"][1]["reason"].as_str().unwrap();
+    assert!(["2000", "500"].iter().any(|ms| reason.contains(&format!("did not return within {ms} ms"))), "{round}");
 }
 
 #[test]

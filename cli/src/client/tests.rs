@@ -28,7 +28,14 @@ struct Running {
 
 impl Running {
     async fn start(dir: &Path, listen: SocketAddr) -> Self {
-        let coordinator = Coordinator::build(Config::new(dir, listen)).await.unwrap();
+        // A port that it had before, somebody else's connection may hold for a moment.
+        let deadline = std::time::Instant::now() + LIMIT;
+        let coordinator = loop {
+            match Coordinator::build(Config::new(dir, listen)).await {
+                Ok(coordinator) => break coordinator,
+                Err(error) => assert!(listen.port() != 0 && std::time::Instant::now() < deadline, "{error:?}"),
+            }
+        };
         let address = coordinator.listening();
         let profile = Profile::find(Some(dir), &crate::home::Home::at(dir.join("home"))).unwrap();
         let shutdown = CancellationToken::new();
