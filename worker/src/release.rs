@@ -19,12 +19,13 @@ use polder_policy::{Builtin, Limits, Policy, PolicyError, PolicyHost};
 
 use crate::allow_list::{named, of_kind};
 use crate::channel::chain;
+use crate::trainer::Trained;
 use ledger::{Ledger, Ledgers};
 
 mod ledger;
 mod treatment;
 
-pub(crate) use treatment::{Unfit, measure, treat};
+use treatment::{measure, treat};
 
 /// Which release policy a region has, and its parameters.
 #[derive(Clone, Debug)]
@@ -115,6 +116,17 @@ pub(crate) struct ReleaseGuard {
     turn: Mutex<()>,
 }
 
+/// That an update was reviewed and treated. Only the guard makes one, and no update is sent without.
+#[derive(Debug)]
+pub(crate) struct Released(());
+
+#[cfg(test)]
+impl Released {
+    pub(crate) fn for_test() -> Self {
+        Self(())
+    }
+}
+
 /// An update that may not leave.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("withheld by release policy {policy}: {reason}")]
@@ -140,8 +152,30 @@ impl ReleaseGuard {
         Ok(Self { host, policy, name, parameters: choice.parameters.clone(), ledgers, turn: Mutex::default() })
     }
 
+    /// Asks the policy about the update in `trained.parameters`, and does to it what the policy says.
+    pub(crate) fn release(
+        &self,
+        assignment: &effect::Assignment,
+        region: &Region,
+        trained: &mut Trained,
+    ) -> Result<Released, Withheld> {
+        let values = trained.parameters.values_mut();
+        let (norm, max_norm) = measure(values);
+        let numbers = UpdateNumbers {
+            parameters: values.len() as u64,
+            examples: trained.examples,
+            loss: trained.loss.filter(|loss| loss.is_finite()),
+            steps: trained.steps,
+            norm,
+            max_norm,
+        };
+        let treatment = self.review(assignment, region, numbers)?;
+        treat(values, norm, &treatment).map_err(|unfit| self.withheld(unfit.to_string()))?;
+        Ok(Released(()))
+    }
+
     /// Asks what may leave of an update. What it decided counts from now on, whether or not the update ever arrives.
-    pub(crate) fn review(
+    fn review(
         &self,
         assignment: &effect::Assignment,
         region: &Region,
@@ -179,11 +213,6 @@ impl ReleaseGuard {
                 Err(format!("it failed: {}", chain(&error)))
             }
         }
-    }
-
-    /// An update that the policy released and that its treatment made unfit to be sent.
-    pub(crate) fn unfit(&self, unfit: &Unfit) -> Withheld {
-        self.withheld(unfit.to_string())
     }
 
     fn without_ledger(&self, why: &io::Error) -> Withheld {

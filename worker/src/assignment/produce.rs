@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use polder_core::effect::Assignment;
-use polder_core::policy::{TrainingNeeds, UpdateNumbers};
+use polder_core::policy::TrainingNeeds;
 use polder_core::round::{Evaluation, Task};
 use polder_tensor::Parameters;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Shared;
 use super::update::{Update, subtract};
 use super::work::WorkError;
+use super::{Equipment, Shared};
 use crate::correction::{Change, Correction, Turn};
 use crate::datasets::DataSet;
-use crate::release::{measure, treat};
 use crate::trainer::{Outcome, TrainRequest, Trained, Trainer, Watcher};
 
 /// Everything that it takes.
@@ -88,26 +87,10 @@ impl Work {
         let Trained { examples, loss, accuracy, steps, learning_rate, .. } = trained;
         let change = correction.map(|correction| correction.change(steps, learning_rate)).transpose()?;
         subtract(&mut trained.parameters, &self.model)?;
-        self.release(&mut trained)?;
-        let update = Update::of(&self.assignment.id, trained)?;
+        let Equipment { release, region, .. } = &self.shared.equipment;
+        let released = release.release(&self.assignment, region, &mut trained)?;
+        let update = Update::of(&self.assignment.id, trained, &released)?;
         tracing::info!(examples, loss, accuracy, bytes = update.bytes(), "trained");
         Ok(Made { update, change, model: self.model.clone() })
-    }
-
-    /// Asks the release policy, and does what it says to the update.
-    fn release(&self, trained: &mut Trained) -> Result<(), WorkError> {
-        let equipment = &self.shared.equipment;
-        let values = trained.parameters.values_mut();
-        let (norm, max_norm) = measure(values);
-        let numbers = UpdateNumbers {
-            parameters: values.len() as u64,
-            examples: trained.examples,
-            loss: trained.loss.filter(|loss| loss.is_finite()),
-            steps: trained.steps,
-            norm,
-            max_norm,
-        };
-        let treatment = equipment.release.review(&self.assignment, &equipment.region, numbers)?;
-        Ok(treat(values, norm, &treatment).map_err(|unfit| equipment.release.unfit(&unfit))?)
     }
 }

@@ -11,6 +11,7 @@ use polder_proto::v1::{UpdateHeader, UploadUpdateRequest, upload_update_request}
 use polder_tensor::Parameters;
 
 use super::work::WorkError;
+use crate::release::Released;
 use crate::trainer::Trained;
 
 pub(super) struct Update {
@@ -43,8 +44,8 @@ pub(super) fn subtract(trained: &mut Parameters, global: &Parameters) -> Result<
 }
 
 impl Update {
-    /// The update that `trained.parameters` hold, checked as the coordinator will check it.
-    pub(super) fn of(id: &AssignmentId, trained: Trained) -> Result<Self, WorkError> {
+    /// The update that `trained.parameters` hold, checked as the coordinator will check it. There is none that was not released.
+    pub(super) fn of(id: &AssignmentId, trained: Trained, _: &Released) -> Result<Self, WorkError> {
         let Trained { parameters, .. } = trained;
         let receipt = UpdateReceipt {
             update: parameters.digest(),
@@ -133,7 +134,7 @@ mod tests {
 
     fn update(mut trained: Trained, global: &Parameters) -> Result<Update, WorkError> {
         subtract(&mut trained.parameters, global)?;
-        Update::of(&id(), trained)
+        Update::of(&id(), trained, &Released::for_test())
     }
 
     fn refusal(trained: Trained, global: &Parameters) -> String {

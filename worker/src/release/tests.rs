@@ -146,3 +146,25 @@ fn what_cannot_guard_a_region_is_refused_at_start() {
     assert!(refusal(Some(&guest("honest-placement")), "{}").contains("is a policy for placement"));
     assert!(refusal(Some(&guest("core-module")), "{}").contains("core-module.wasm cannot be used"));
 }
+
+#[test]
+fn an_update_that_its_treatment_spoils_is_withheld() {
+    let dir = tempfile::tempdir().unwrap();
+    let guard = open(&dir, Some(&guest("echo-release")), "{}").unwrap();
+    let layout = polder_tensor::Layout::new(vec![polder_tensor::TensorSpec::new("w", [2])]).unwrap();
+    let update = polder_tensor::Parameters::new(std::sync::Arc::new(layout), vec![3.0, 1e6]).unwrap();
+    let mut trained = Trained::plain(update, 1);
+    let mut ledger = Ledger::default();
+    // To float16, which ends at 65,504.
+    let mut answer = vec![0; 72];
+    answer[48] = 1;
+    ledger.released(guard.policy.digest(), answer);
+    guard.ledgers.save(&RunId::new("r").unwrap(), &ledger).unwrap();
+    let region = Region::new("eu-west").unwrap();
+    let reason = guard.release(&assignment(1), &region, &mut trained).unwrap_err().to_string();
+    assert!(reason.contains("echo-release.wasm") && reason.contains("rounded to float16"), "{reason}");
+    assert_eq!(budget(&guard).released, 2, "the decision counts all the same");
+    trained.parameters.values_mut().copy_from_slice(&[3.0, 4.0]);
+    guard.release(&assignment(1), &region, &mut trained).unwrap();
+    assert_eq!(trained.parameters.values(), [3.0, 4.0]);
+}

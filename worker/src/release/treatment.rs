@@ -9,7 +9,7 @@ use rand_distr::StandardNormal;
 
 /// Why a treated update cannot be sent. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unfit {
+pub(super) enum Unfit {
     #[error("the machine gives no randomness for its noise: {0}")]
     NoRandomness(#[from] SysError),
     #[error("with the noise asked for, or rounded to {0}, a value is no finite number any more")]
@@ -17,7 +17,7 @@ pub(crate) enum Unfit {
 }
 
 /// L2 norm and largest absolute value, in float64.
-pub(crate) fn measure(values: &[f32]) -> (f64, f64) {
+pub(super) fn measure(values: &[f32]) -> (f64, f64) {
     let (mut squares, mut largest) = (0.0_f64, 0.0_f32);
     for value in values {
         squares += f64::from(*value) * f64::from(*value);
@@ -28,7 +28,7 @@ pub(crate) fn measure(values: &[f32]) -> (f64, f64) {
 
 /// Treats an update of the L2 norm `norm`. The noise is from ChaCha20 with a key from the operating system: nobody who knows
 /// a seed of ours can subtract it.
-pub(crate) fn treat(values: &mut [f32], norm: f64, treatment: &Treatment) -> Result<(), Unfit> {
+pub(super) fn treat(values: &mut [f32], norm: f64, treatment: &Treatment) -> Result<(), Unfit> {
     if let Some(clip) = treatment.clip.filter(|clip| norm > *clip) {
         let scale = clip / norm;
         values.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
