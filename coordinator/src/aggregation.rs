@@ -119,7 +119,8 @@ fn aggregate_by(job: &Job<'_>, sizes: &Sizes) -> Result<Aggregated, AggregationE
     let axis = sizes.axis(&job);
     let outputs = Outputs::open(&job)?;
     let scratch = || Scratch::new(&job, &axis);
-    let hashes = walk::each(&axis, scratch, |scratch, stretch| stretch::aggregate(&job, &outputs, scratch, stretch))?;
+    let hashes =
+        walk::each(&axis, scratch, |scratch, stretch, end| stretch::aggregate(&job, &outputs, scratch, stretch, end))?;
     outputs.finish(&job, &hashes)
 }
 

@@ -20,6 +20,6 @@ pub(crate) fn perform(job: &Job<'_>, part: Part) -> Result<f32, AggregationError
     let (job, sizes) = (Checked::new(job)?, Sizes::default());
     let axis = sizes.axis(&job);
     let scratch = || Scratch::new(&job, &axis);
-    let seen = walk::each(&axis, scratch, |scratch, stretch| stretch::partial(&job, scratch, stretch, part))?;
+    let seen = walk::each(&axis, scratch, |scratch, stretch, _| stretch::partial(&job, scratch, stretch, part))?;
     Ok(seen.into_iter().sum())
 }

@@ -18,6 +18,7 @@ pub(super) struct Axis {
 /// What one thread walks, from its start to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Stretch {
+    index: u64,
     pub(super) bytes: Range<u64>,
     /// Whether there is no other.
     pub(super) is_all: bool,
@@ -33,7 +34,13 @@ impl Axis {
     pub(super) fn stretch(&self, index: u64) -> Stretch {
         let start = index * self.stretch_bytes;
         let bytes = start..(start + self.stretch_bytes).min(self.file_bytes);
-        Stretch { bytes, is_all: self.stretches() == 1, tile_bytes: self.tile_bytes, chunk_bytes: self.chunk_bytes }
+        Stretch {
+            index,
+            bytes,
+            is_all: self.stretches() == 1,
+            tile_bytes: self.tile_bytes,
+            chunk_bytes: self.chunk_bytes,
+        }
     }
 
     /// Floats of the longest tile.
@@ -57,21 +64,21 @@ impl Stretch {
 }
 
 /// Does `work` on every stretch, on the threads of the current rayon pool, each with a scratch of its own; gives what came
-/// of it, in order.
+/// of it, in order. Work that finds its stretch no longer [wanted](End::wants) may give anything.
 ///
 /// # Errors
 /// That of the first stretch that fails, whichever failed earlier; stretches behind it may not be done.
 pub(super) fn each<S, T: Send, E: Send>(
     axis: &Axis,
     scratch: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, &Stretch) -> Result<T, E> + Sync,
+    work: impl Fn(&mut S, &Stretch, &End) -> Result<T, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let count = axis.stretches();
-    let progress = Progress { next: AtomicU64::new(0), end: AtomicU64::new(count), state: Mutex::default() };
+    let progress = Progress { next: AtomicU64::new(0), end: End(AtomicU64::new(count)), state: Mutex::default() };
     let take_part = || {
         let mut scratch = scratch();
         while let Some(index) = progress.take() {
-            progress.done(index, work(&mut scratch, &axis.stretch(index)));
+            progress.done(index, work(&mut scratch, &axis.stretch(index), &progress.end));
         }
     };
     if count <= 1 {
@@ -87,11 +94,20 @@ pub(super) fn each<S, T: Send, E: Send>(
     progress.outcome()
 }
 
+/// Where a walk ends: behind the last stretch, or at the first that failed.
+pub(super) struct End(AtomicU64);
+
+impl End {
+    /// Whether anything can still come of a stretch: no earlier one has failed.
+    pub(super) fn wants(&self, stretch: &Stretch) -> bool {
+        stretch.index < self.0.load(Ordering::Relaxed)
+    }
+}
+
 struct Progress<T, E> {
     /// The first stretch that nobody has taken.
     next: AtomicU64,
-    /// None is taken from here on: the end, or the first that failed.
-    end: AtomicU64,
+    end: End,
     state: Mutex<State<T, E>>,
 }
 
@@ -109,7 +125,7 @@ impl<T, E> Default for State<T, E> {
 impl<T, E> Progress<T, E> {
     fn take(&self) -> Option<u64> {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
-        (index < self.end.load(Ordering::Relaxed)).then_some(index)
+        (index < self.end.0.load(Ordering::Relaxed)).then_some(index)
     }
 
     /// Stretches are taken in order, so those before one that failed are all done or being done: the first failure will be
@@ -119,7 +135,7 @@ impl<T, E> Progress<T, E> {
         match result {
             Ok(result) => state.done.push((index, result)),
             Err(error) => {
-                self.end.fetch_min(index, Ordering::Relaxed);
+                self.end.0.fetch_min(index, Ordering::Relaxed);
                 if state.failed.as_ref().is_none_or(|(first, _)| index < *first) {
                     state.failed = Some((index, error));
                 }
@@ -151,12 +167,13 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
         let index = |stretch: &Stretch| stretch.bytes.start / 1024;
         pool.install(|| {
-            let all = each(&axis, || (), |(), stretch| Ok::<_, u64>(index(stretch))).unwrap();
+            let all = each(&axis, || (), |(), stretch, _| Ok::<_, u64>(index(stretch))).unwrap();
             assert_eq!(all, (0..65).collect::<Vec<_>>());
             for _ in 0..50 {
-                let work = |(): &mut (), stretch: &Stretch| match index(stretch) {
-                    failed @ (20 | 21 | 40) => Err(failed),
-                    index => Ok(index),
+                let work = |(): &mut (), stretch: &Stretch, end: &End| {
+                    let index = index(stretch);
+                    assert!(index > 20 || end.wants(stretch), "what comes first is always wanted");
+                    if [20, 21, 40].contains(&index) { Err(index) } else { Ok(index) }
                 };
                 assert_eq!(each(&axis, || (), work), Err(20));
             }
