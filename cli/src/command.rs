@@ -41,6 +41,7 @@ pub(crate) async fn perform(cli: Cli) -> anyhow::Result<()> {
         },
         Command::Round(round::Verb::Show(show)) => show.perform(&context).await,
         Command::Policy(verb) => match verb {
+            policy::Verb::New(new) => new.perform(&context),
             policy::Verb::Test(test) => test.perform(&context),
             policy::Verb::Push(push) => push.perform(&context).await,
             policy::Verb::List(list) => list.perform(&context).await,

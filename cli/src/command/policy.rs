@@ -1,6 +1,7 @@
 //! `polder policy …`
 
 pub(crate) mod list;
+pub(crate) mod new;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod rm;
@@ -9,6 +10,8 @@ pub(crate) mod test;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
+    /// Begin a policy: a folder with its source, its tests, a recorded case and everything that builds it.
+    New(new::New),
     /// Try a policy on this machine, without a coordinator: the contract's checks, then your recorded cases.
     Test(test::Test),
     /// Upload a policy; it is checked and tried in the sandbox before it gets its name.
