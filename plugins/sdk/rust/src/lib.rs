@@ -97,3 +97,8 @@ pub mod export {
     pub use crate::bindings::release::export_release_bindings;
     pub use crate::parameters::parse;
 }
+
+/// Holds the examples of `plugins/README.md` to this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
