@@ -52,6 +52,7 @@ impl Project {
         let blanks = [
             ("{{name}}", name.to_string()),
             ("{{module}}", module(name.as_str())),
+            ("{{article}}", if kind == PolicyKind::Aggregation { "An" } else { "A" }.into()),
             ("{{kind}}", kind.to_string()),
             ("{{component}}", component),
             ("{{commands}}", commands.join("\n")),
