@@ -4,6 +4,7 @@
 mod by_hand;
 mod kills;
 mod library;
+mod policies_buffered;
 mod policy_names;
 mod real_data;
 mod rounds;
