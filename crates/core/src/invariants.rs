@@ -1,10 +1,11 @@
 //! What is always true, one named predicate each: the simulation checks all of it after every event, the coordinator
 //! checks the run an event touched and counts what it finds.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::federation::Federation;
-use crate::round::{Phase, Round, Selection};
+use crate::round::{Phase, Round, SeatState, Selection};
 use crate::run::{Run, RunStatus};
 
 /// A broken invariant: a bug of ours, never a peer's doing.
@@ -30,6 +31,7 @@ pub const OF_A_RUN: &[(&str, Predicate)] = &[
     ("a commit had quorum", a_commit_had_quorum),
     ("a round commits at most once, and the model version grows by one per commit", version_grows_by_one_per_commit),
     ("an abandoned round leaves the model alone", rounds_start_from_the_newest_model),
+    ("an update that was carried over counts in one round and is not too stale", carried_updates_count_once),
     ("nobody is at work for a round that takes no more updates", nobody_works_for_nothing),
     ("every round ends", every_round_has_an_end_in_sight),
     ("a run that ended has no open round", ended_means_ended),
@@ -109,8 +111,34 @@ fn rounds_start_from_the_newest_model(run: &Run) -> Result<(), String> {
     Ok(())
 }
 
+fn carried_updates_count_once(run: &Run) -> Result<(), String> {
+    let mut counted = BTreeSet::new();
+    for round in run.history.iter().chain(&run.round) {
+        for (worker, seat) in round.seats.iter().filter(|(_, seat)| seat.carried.is_some()) {
+            let (origin, staleness) = (round.origin(seat), round.staleness(seat));
+            if staleness > round.staleness_max {
+                return Err(format!("round {}: the seat of {worker} is {staleness} versions behind", round.number));
+            }
+            let was_carried = run.round(origin).and_then(|origin| origin.seats.get(worker));
+            if was_carried.is_none_or(|seat| seat.state != SeatState::CarriedOver) {
+                return Err(format!("round {}: round {origin} did not carry {worker} over", round.number));
+            }
+            if seat.update().is_some() && !counted.insert((origin, worker)) {
+                return Err(format!("the update of {worker} for round {origin} counts twice"));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn nobody_works_for_nothing(run: &Run) -> Result<(), String> {
-    let takes_updates = |round: &&Round| matches!(round.phase, Phase::Configuration { .. } | Phase::Reporting { .. });
+    let takes_updates = |round: &&Round| match round.phase {
+        Phase::Configuration { .. } | Phase::Reporting { .. } => true,
+        // Those that were carried over, and those that may be.
+        Phase::Selection(_) => round.seats.values().all(|seat| seat.carried.is_some()),
+        Phase::Aggregation { .. } => round.staleness_max > 0,
+        Phase::Closed(_) => false,
+    };
     let mut others = run.history.iter().chain(&run.round).filter(|round| !takes_updates(round));
     others.find(|round| round.active() > 0).map_or(Ok(()), |round| {
         Err(format!("round {} is {} and {} are at work for it", round.number, round.phase.name(), round.active()))
@@ -162,7 +190,7 @@ fn lost_workers_hold_no_seat(federation: &Federation) -> Result<(), String> {
 /// wake it.
 fn no_round_is_forgotten(federation: &Federation) -> Result<(), String> {
     let is_new = |run: &&Run| match run.round.as_ref().map(|round| &round.phase) {
-        Some(Phase::Selection(selection)) => selection.waiting_for == Selection::UNSEEN,
+        Some(Phase::Selection(_)) => run.waiting_for().is_some_and(|reason| reason == Selection::UNSEEN),
         _ => false,
     };
     match federation.runs.values().find(is_new) {

@@ -14,6 +14,7 @@
 //! Updates that arrive while some workers have not yet answered (Configuration) count all the same.
 
 pub mod aggregation;
+pub mod carrying;
 pub mod configuration;
 pub mod event;
 pub mod outcome;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use aggregation::{AggregateReceipt, Kept, StateTensor};
+pub use carrying::Carried;
 pub use event::{RoundEffect, RoundEvent, RoundRefusal};
 pub use outcome::Outcome;
 pub use policies::Policies;
@@ -113,6 +115,8 @@ pub struct Round {
     pub traits: AggregationTraits,
     /// SCAFFOLD's `c` as this round's cohort uses it.
     pub control_variate: Option<StateTensor>,
+    /// Model versions that an update may be behind and still count; 0 cancels whoever is late.
+    pub staleness_max: u32,
     /// How often in a row each of the two failed.
     placement_failures: u32,
     aggregation_failures: u32,
@@ -163,6 +167,7 @@ impl Round {
             aggregation: PolicyChoice::Pinned(aggregation),
             traits,
             control_variate,
+            staleness_max: 0,
             placement_failures: 0,
             aggregation_failures: 0,
             reasons: Vec::new(),
@@ -192,16 +197,23 @@ impl Round {
             RoundEvent::Evaluated { worker, evaluation } => self.evaluate(now, worker, evaluation, &mut effects)?,
             RoundEvent::Lost { worker, reason } => self.lose(worker, reason, &mut effects)?,
             RoundEvent::Returned { worker } => self.take_back(worker, &mut effects)?,
-            RoundEvent::Stranded { reason } | RoundEvent::Cancelled { reason } => {
+            RoundEvent::Stranded { reason } => {
                 self.open_phase()?;
+                self.abandon(reason, &mut effects);
+            }
+            RoundEvent::Cancelled { reason } => {
+                self.open_phase()?;
+                self.cancel_active(&reason, &mut effects);
                 self.abandon(reason, &mut effects);
             }
             RoundEvent::Aggregated { receipt } => self.commit(receipt, &mut effects)?,
             RoundEvent::AggregationFailed { reason } => self.aggregation_failed(&reason, &mut effects)?,
             RoundEvent::TimePassed => {}
         }
+        self.expire(now, &mut effects);
         self.leave_configuration(now);
         self.close_reporting(now, terms, &mut effects);
+        self.expire(now, &mut effects);
         Ok(effects)
     }
 
@@ -236,7 +248,7 @@ impl Round {
     /// asked and only a deadline counts.
     #[must_use]
     pub fn next_wake(&self, terms: &Terms, is_asking: bool) -> Option<Timestamp> {
-        match &self.phase {
+        let closing = match &self.phase {
             Phase::Selection(_) if is_asking => None,
             Phase::Selection(selection) => self.quiet_until.or_else(|| selection.window_ends(terms)),
             Phase::Configuration { .. } | Phase::Reporting { .. } => {
@@ -245,7 +257,8 @@ impl Round {
                 self.deadline.into_iter().chain(self.quiet_until.filter(|_| is_silent)).min()
             }
             Phase::Aggregation { .. } | Phase::Closed(_) => None,
-        }
+        };
+        closing.into_iter().chain(self.next_expiry()).min()
     }
 
     /// Leaves a round that was just opened alone until then: the one before it was abandoned.
@@ -266,8 +279,10 @@ impl Round {
     #[must_use]
     pub fn waiting_for(&self, terms: &Terms) -> Option<String> {
         match &self.phase {
-            Phase::Selection(selection) => Some(selection.waiting_for.clone()),
-            Phase::Configuration { .. } | Phase::Reporting { .. } => Some(self.reporting_waits_for(terms)),
+            Phase::Selection(selection) if self.open_seats(terms).is_some() => Some(selection.waiting_for.clone()),
+            Phase::Selection(_) | Phase::Configuration { .. } | Phase::Reporting { .. } => {
+                Some(self.reporting_waits_for(terms))
+            }
             Phase::Aggregation { .. } => Some(format!("aggregation by {}", self.aggregation)),
             Phase::Closed(_) => None,
         }

@@ -2,14 +2,14 @@
 
 mod policies;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::policies::{KeptBy, Succession};
-use crate::id::{RoundNumber, RunId};
+use crate::id::{AssignmentId, RoundNumber, RunId, WorkerName};
 use crate::policy::{AggregationTraits, PolicyRef};
-use crate::round::{Evaluation, ModelVersion, Outcome, Phase, Policies, Round, Task, Terms};
+use crate::round::{Evaluation, ModelVersion, Outcome, Phase, Policies, Round, Seat, SeatState, Task, Terms};
 use crate::spec::{Metric, RunSpec};
 use crate::time::Timestamp;
 
@@ -31,6 +31,8 @@ pub struct Run {
     /// What the aggregation policy in force says of itself.
     pub traits: AggregationTraits,
     pub kept: Option<KeptBy>,
+    /// Rounds that are over and whose updates may still be wanted, or may still come.
+    pub(crate) unreleased: BTreeSet<RoundNumber>,
     /// Which policies chose cohorts, and which committed rounds with what traits.
     pub(crate) placed_by: Succession<PolicyRef>,
     pub(crate) aggregated_by: Succession<(PolicyRef, AggregationTraits)>,
@@ -89,6 +91,17 @@ impl RunStatus {
     }
 }
 
+/// What follows a round that closed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turn {
+    /// How the run ended, if it did.
+    pub ended: Option<RunStatus>,
+    /// Assignments that are no longer wanted, and why.
+    pub cancelled: Vec<(AssignmentId, String)>,
+    /// Rounds whose updates may go.
+    pub released: Vec<RoundNumber>,
+}
+
 impl Run {
     /// A run that was just submitted, with its first round open.
     #[must_use]
@@ -100,6 +113,7 @@ impl Run {
             aggregation: spec.aggregation.clone(),
             traits,
             kept: None,
+            unreleased: BTreeSet::new(),
             placed_by: Succession::default(),
             aggregated_by: Succession::default(),
             spec,
@@ -133,6 +147,20 @@ impl Run {
         open.or_else(|| self.history.get(usize::try_from(number.checked_sub(1)?).ok()?))
     }
 
+    /// Where the seat that `worker` was given in round `number` is now: in that round, or in one that took it over.
+    #[must_use]
+    pub fn seat(&self, number: RoundNumber, worker: &WorkerName) -> Option<(&Round, &Seat)> {
+        let mut at = number;
+        loop {
+            let round = self.round(at)?;
+            let seat = round.seats.get(worker).filter(|seat| round.origin(seat) == number)?;
+            if seat.state != SeatState::CarriedOver {
+                return Some((round, seat));
+            }
+            at = at.checked_add(1)?;
+        }
+    }
+
     fn open_round(&mut self, now: Timestamp, task: Task) {
         let number = RoundNumber::try_from(self.history.len()).unwrap_or(RoundNumber::MAX).saturating_add(1);
         let policies = Policies {
@@ -141,11 +169,15 @@ impl Run {
             traits: self.traits.clone(),
             control_variate: self.control_variate(),
         };
-        self.round = Some(Round::open(number, task, self.model.clone(), now, policies));
+        let mut round = Round::open(number, task, self.model.clone(), now, policies);
+        if task == Task::Train {
+            round.staleness_max = self.spec.cohort.staleness_max;
+        }
+        self.round = Some(round);
     }
 
-    /// Files the round under way if it has closed, and decides what comes next. Says how the run ended, if it did.
-    pub fn turn_page(&mut self, now: Timestamp) -> Option<&RunStatus> {
+    /// Files the round under way if it has closed, and decides what comes next; none if it has not.
+    pub fn turn_page(&mut self, now: Timestamp) -> Option<Turn> {
         let mut closed = self.round.take_if(|round| !round.is_open())?;
         if let Some(evaluation) = closed.evaluation() {
             self.evaluations.insert(closed.base.version, evaluation);
@@ -177,7 +209,36 @@ impl Run {
             Some(Outcome::Abandoned { reason }) => self.count_abandoned(now, &reason),
             None => {}
         }
-        (self.status != RunStatus::Running).then_some(&self.status)
+        Some(self.settle(now))
+    }
+
+    /// Whoever is still at it in the round that was just filed goes on in the next one, or is told to stop.
+    fn settle(&mut self, now: Timestamp) -> Turn {
+        let mut turn = Turn { ended: self.status.ended().map(|_| self.status.clone()), ..Turn::default() };
+        let Some(closed) = self.history.last_mut() else { return turn };
+        if let Some(next) = &mut self.round {
+            next.take_over(closed, now);
+        }
+        let left = closed.leave_behind(self.model.version).into_iter();
+        turn.cancelled =
+            left.map(|(worker, round, why)| (AssignmentId { run: self.id.clone(), round, worker }, why)).collect();
+        if closed.task == Task::Train {
+            self.unreleased.insert(closed.number);
+        }
+        turn.released = self.release();
+        turn
+    }
+
+    /// Rounds whose updates nobody needs any more; said once.
+    pub(crate) fn release(&mut self) -> Vec<RoundNumber> {
+        let is_wanted = |number: RoundNumber| {
+            let wants =
+                |round: &Round| round.seats.values().any(|seat| round.origin(seat) == number && !seat.is_spent());
+            self.round.as_ref().is_some_and(wants)
+        };
+        let released: Vec<RoundNumber> = self.unreleased.iter().copied().filter(|number| !is_wanted(*number)).collect();
+        self.unreleased.retain(|number| !released.contains(number));
+        released
     }
 
     fn complete(&mut self, now: Timestamp) {

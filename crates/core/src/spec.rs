@@ -10,6 +10,8 @@ use crate::policy::PolicyRef;
 pub const ROUNDS_MAX: u32 = 1_000_000;
 /// Largest cohort, over-selection included.
 pub const COHORT_MAX: u32 = 100_000;
+/// Most model versions that an update may be behind.
+pub const STALENESS_MAX: u32 = 64;
 /// Longest deadline, in milliseconds: a week.
 pub const DEADLINE_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// Largest trainer settings, in bytes of JSON.
@@ -71,6 +73,10 @@ pub struct CohortSpec {
     pub over_selection: u32,
     /// Fewest updates that make a round count.
     pub quorum: u32,
+    /// Model versions that an update may be behind and still count. With 0 a round that closes cancels whoever has not
+    /// reported; with more they go on, and their updates count in the rounds that follow (`FedBuff`).
+    #[serde(default)]
+    pub staleness_max: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +136,7 @@ impl RunSpec {
             let found: String = found.to_string().chars().take(80).collect();
             Err(SpecError { key, found, allowed: allowed.into() })
         };
-        let CohortSpec { size, over_selection, quorum } = self.cohort;
+        let CohortSpec { size, over_selection, quorum, staleness_max } = self.cohort;
         if self.name.len() > 40 || RunId::new(&self.name).is_err() {
             return refuse(
                 "name",
@@ -149,6 +155,9 @@ impl RunSpec {
         }
         if quorum == 0 || quorum > size {
             return refuse("cohort.quorum", &quorum, &format!("use 1 to the cohort's size, {size}"));
+        }
+        if staleness_max > STALENESS_MAX {
+            return refuse("cohort.staleness_max", &staleness_max, &format!("use 0 to {STALENESS_MAX}"));
         }
         for (key, ms) in
             [("deadlines.selection_ms", self.deadlines.selection_ms), ("deadlines.round_ms", self.deadlines.round_ms)]

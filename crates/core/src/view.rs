@@ -98,6 +98,9 @@ pub struct SeatView {
     /// Model versions its update was behind.
     #[serde(default)]
     pub staleness: u32,
+    /// The earlier round that assigned it, if it was carried over from one.
+    #[serde(default)]
+    pub assigned_in: Option<RoundNumber>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -171,7 +174,7 @@ impl RoundView {
         let mut notes = receipt.map(|receipt| receipt.notes.iter().cloned()).into_iter().flatten();
         let cohort = round.seats.iter().map(|(worker, seat)| {
             let counted = seat.receipt().map(|_| (weights.next(), notes.next()));
-            SeatView::of(worker, seat, counted.unwrap_or_default(), federation)
+            SeatView::of(worker, (round, seat), counted.unwrap_or_default(), federation)
         });
         Self {
             run: run.id.clone(),
@@ -195,7 +198,12 @@ impl RoundView {
 }
 
 impl SeatView {
-    fn of(worker: &WorkerName, seat: &Seat, counted: (Option<f32>, Option<String>), federation: &Federation) -> Self {
+    fn of(
+        worker: &WorkerName,
+        (round, seat): (&Round, &Seat),
+        counted: (Option<f32>, Option<String>),
+        federation: &Federation,
+    ) -> Self {
         let (weight, note) = counted;
         use crate::round::SeatState::{Declined, Failed, Lost};
         let reason = match &seat.state {
@@ -219,7 +227,8 @@ impl SeatView {
             update_bytes: receipt.map(|receipt| receipt.bytes),
             weight,
             note,
-            staleness: 0,
+            staleness: round.staleness(seat),
+            assigned_in: seat.carried.map(|carried| carried.round),
         }
     }
 }

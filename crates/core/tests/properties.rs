@@ -10,7 +10,7 @@ use polder_core::effect::AggregationTask;
 use polder_core::enrolment::{Applicant, Grant};
 use polder_core::policy::{AggregationTraits, Declined, Placed, PlacementAnswer, PlacementQuestion};
 use polder_core::round::{AggregateReceipt, Evaluation, Kept, UpdateReceipt};
-use polder_core::spec::RunSpec;
+use polder_core::spec::{CohortSpec, RunSpec};
 use polder_core::worker::Capacity;
 use polder_core::{
     AssignmentId, Digest, Effect, Event, Federation, QuestionId, Region, RunId, Timestamp, TokenId, WorkerName,
@@ -132,7 +132,10 @@ impl Play {
     fn assignment(&self, run_index: &Index, worker_index: &Index) -> AssignmentId {
         let run = run(run_index);
         let open = self.federation.runs.get(&run).and_then(|run| run.round.as_ref());
-        AssignmentId { round: open.map_or(1, |round| round.number), run, worker: worker(worker_index) }
+        let worker = worker(worker_index);
+        let origin = open.and_then(|round| Some(round.origin(round.seats.get(&worker)?)));
+        let round = origin.or(open.map(|round| round.number)).unwrap_or(1);
+        AssignmentId { run, round, worker }
     }
 
     fn connect(&mut self, worker: WorkerName, slots: u32, holds: u8) -> Event {
@@ -140,7 +143,8 @@ impl Play {
         let capacity =
             Capacity { slots, datasets: BTreeSet::from(["digits".into()]), trainers: BTreeSet::from(["mlp".into()]) };
         let seats = self.federation.runs.values().filter_map(|run| {
-            let round = run.round.as_ref()?.number;
+            let open = run.round.as_ref()?;
+            let round = open.seats.get(&worker).map_or(open.number, |seat| open.origin(seat));
             Some(AssignmentId { run: run.id.clone(), round, worker: worker.clone() })
         });
         let holding = seats.enumerate().filter(|(at, _)| holds >> at & 1 == 1).map(|(_, seat)| seat).collect();
@@ -288,9 +292,15 @@ fn random_moves_reach_commits_and_ends() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let moves = proptest::collection::vec(a_move(), 150);
-    let (mut commits, mut abandoned, mut ended) = (0, 0, 0);
-    for _ in 0..60 {
+    let (mut commits, mut abandoned, mut ended, mut stale) = (0, 0, 0, 0);
+    for play in 0..60 {
         let specs = proptest::collection::vec(a_spec(), RUNS_SUBMITTED).new_tree(&mut runner).unwrap().current();
+        // Every other federation buffers: a round closes with the first update and the others are late.
+        let buffers = |mut spec: RunSpec| {
+            spec.cohort = CohortSpec { size: 1, over_selection: 2, quorum: 1, staleness_max: 3 };
+            spec
+        };
+        let specs = if play % 2 == 0 { specs } else { specs.into_iter().map(buffers).collect() };
         let mut play = Play::begin(specs, &[2; WORKERS_ENROLLED]);
         for what in moves.new_tree(&mut runner).unwrap().current() {
             play.now = play.now.plus_ms(20);
@@ -299,10 +309,15 @@ fn random_moves_reach_commits_and_ends() {
             }
         }
         for run in play.federation.runs.values() {
+            let committed = run.history.iter().filter(|round| round.committed().is_some());
+            let seats = committed.flat_map(|round| round.seats.values().map(move |seat| (round, seat)));
+            let counted = seats.filter(|(round, seat)| seat.receipt().is_some() && round.staleness(seat) > 0);
+            stale += counted.count();
             commits += run.rounds_committed();
             abandoned += run.history.len() as u64 - run.rounds_committed();
             ended += u64::from(run.status.ended().is_some());
         }
     }
+    assert!(stale > 5, "{stale} updates counted that were behind");
     assert!(commits > 30 && abandoned > 30 && ended > 20, "{commits} commits, {abandoned} abandoned, {ended} ended");
 }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use polder_core::effect::AggregationTask;
 use polder_core::invariants::Violation;
 use polder_core::policy::{PlacementQuestion, PolicyChoice, PolicyRef};
-use polder_core::round::{Kept, Outcome, Phase, Round};
+use polder_core::round::{Kept, Outcome, Phase, Round, SeatState};
+use polder_core::spec::CohortSpec;
 use polder_core::{AssignmentId, Digest, Effect, Event, Federation, RoundNumber, RunId, Timestamp, WorkerName};
 
 use crate::digests::model_digest;
@@ -20,6 +21,8 @@ pub(crate) struct History {
     assigned: BTreeSet<AssignmentId>,
     /// Updates that the journal says were taken.
     accepted: BTreeMap<AssignmentId, Digest>,
+    /// Updates that counted in buffered rounds.
+    counted: BTreeSet<AssignmentId>,
     /// Updates whose workers were told that they count.
     acknowledged: BTreeMap<AssignmentId, Digest>,
     /// Seats that their workers gave up.
@@ -44,9 +47,9 @@ fn returned(worker: &WorkerName, holding: &[AssignmentId], effects: &[Effect], f
     let sent = |id: &AssignmentId| effects.iter().any(|e| matches!(e, Effect::SendAssignment(sent) if sent.id == *id));
     for run in federation.runs.values() {
         let Some(round) = &run.round else { continue };
-        let is_wanted = round.seats.get(worker).is_some_and(polder_core::round::Seat::is_active);
-        let id = AssignmentId { run: run.id.clone(), round: round.number, worker: worker.clone() };
-        if is_wanted && !holding.contains(&id) && !sent(&id) {
+        let Some(seat) = round.seats.get(worker) else { continue };
+        let id = AssignmentId { run: run.id.clone(), round: round.origin(seat), worker: worker.clone() };
+        if seat.is_active() && !holding.contains(&id) && !sent(&id) {
             return violated("a worker that returns gets what it lost", format!("{id} was not sent again"));
         }
     }
@@ -56,10 +59,15 @@ fn returned(worker: &WorkerName, holding: &[AssignmentId], effects: &[Effect], f
 /// An update may close its round to others, but comes to no round that was closed before.
 fn in_time(now: Timestamp, assignment: &AssignmentId, federation: &Federation) -> Checked {
     let run = federation.runs.get(&assignment.run);
-    let phase = run.and_then(|run| run.round(assignment.round)).map(|round| &round.phase);
-    match phase {
-        Some(Phase::Configuration { .. } | Phase::Reporting { .. }) => Ok(()),
-        Some(Phase::Aggregation { since }) if *since == now => Ok(()),
+    let Some((round, seat)) = run.and_then(|run| run.seat(assignment.round, &assignment.worker)) else {
+        return violated("every counted update came from the cohort", format!("{assignment} has no seat"));
+    };
+    match &round.phase {
+        Phase::Selection(_) if seat.carried.is_some() => Ok(()),
+        Phase::Configuration { .. } | Phase::Reporting { .. } => Ok(()),
+        // It came with the deadline, and they were too few even so.
+        Phase::Closed(Outcome::Abandoned { .. }) if round.deadline.is_some_and(|deadline| deadline <= now) => Ok(()),
+        Phase::Aggregation { since } if *since == now || matches!(seat.state, SeatState::Held { .. }) => Ok(()),
         _ => violated("a closed round takes no update", format!("{assignment} came too late")),
     }
 }
@@ -181,7 +189,7 @@ impl History {
                 return violated("a closed round never changes", format!("{id} has another history"));
             }
             for round in &run.history[known..] {
-                self.adds_up(id, round, run.spec.cohort.quorum)?;
+                self.adds_up(id, round, &run.spec.cohort)?;
                 self.is_no_loss(id, round, run.status.name() == "stopped")?;
             }
             self.closed.entry(id.clone()).or_default().extend_from_slice(&run.history[known..]);
@@ -190,19 +198,53 @@ impl History {
     }
 
     /// The committed model is what the updates in the journal give, and they are a quorum.
-    fn adds_up(&self, run: &RunId, round: &Round, quorum: u32) -> Checked {
-        let Some(Outcome::Committed { receipt }) = round.outcome() else { return Ok(()) };
-        let updates = self.updates(run, round.number);
+    fn adds_up(&mut self, run: &RunId, round: &Round, cohort: &CohortSpec) -> Checked {
+        let Some(receipt) = round.committed() else { return Ok(()) };
+        let quorum = cohort.quorum;
+        let updates = if cohort.staleness_max == 0 {
+            self.updates(run, round.number).into_iter().map(|(worker, update)| (worker.clone(), *update)).collect()
+        } else {
+            self.buffered(run, round, cohort.staleness_max)?
+        };
         if (updates.len() as u64) < u64::from(quorum) {
             let found = format!("round {} of {run} committed with {} of {quorum}", round.number, updates.len());
             return violated("a commit had quorum", found);
         }
-        let expected = model_digest(&round.base.digest, updates.iter().map(|(worker, update)| (*worker, *update)));
+        let expected = model_digest(&round.base.digest, updates.iter().map(|(worker, update)| (worker, update)));
         if receipt.model != expected || receipt.weights.len() != updates.len() {
             let found = format!("round {} of {run} committed {:?}, not {expected:?}", round.number, receipt.model);
             return violated("a committed model is made of exactly the updates that were taken", found);
         }
         Ok(())
+    }
+
+    /// The updates of a buffered round: each was taken, for a seat that was asked, counts once and is not too stale.
+    fn buffered(
+        &mut self,
+        run: &RunId,
+        round: &Round,
+        staleness_max: u32,
+    ) -> Result<Vec<(WorkerName, Digest)>, Violation> {
+        let mut updates = Vec::new();
+        for (worker, seat) in &round.seats {
+            let Some(receipt) = seat.receipt() else { continue };
+            let id = AssignmentId { run: run.clone(), round: round.origin(seat), worker: worker.clone() };
+            let problem = if self.accepted.get(&id) != Some(&receipt.update) {
+                Some("was never taken")
+            } else if round.staleness(seat) > staleness_max {
+                Some("is too stale")
+            } else if !self.counted.insert(id.clone()) {
+                Some("counted before")
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                let found = format!("round {}: the update of {id} {problem}", round.number);
+                return Err(Violation { invariant: "a buffered round counts what was taken, once, in time", found });
+            }
+            updates.push((worker.clone(), receipt.update));
+        }
+        Ok(updates)
     }
 
     fn is_no_loss(&self, run: &RunId, round: &Round, was_stopped: bool) -> Checked {

@@ -7,7 +7,8 @@
 //!
 //! After every event all of [`polder_core::invariants`] are checked, and what only the whole history can show: every
 //! update that counts was asked for and counts once · nothing acknowledged is lost · a closed round never changes · a
-//! committed model is made of exactly the updates that were taken · a policy finds what it kept · the journal gives the same federation again · every
+//! committed model is made of exactly the updates that were taken · a policy finds what it kept · a
+//! buffered round counts what was taken, once, in time · the journal gives the same federation again · every
 //! round ends by its deadline · no policy is asked in a tight loop · time alone never keeps the coordinator busy · and
 //! once faults have stopped, every round commits and every run ends.
 //!
@@ -36,7 +37,7 @@ mod world;
 
 pub use digests::{model_digest, update_digest};
 pub use plan::{Faults, Plan};
-pub use report::{Counts, Failure, Report, RunReport};
+pub use report::{Counted, Counts, Failure, Report, RunReport};
 
 /// Lives through the world of `seed` until every run has ended, or until something does not hold that should.
 ///

@@ -24,10 +24,20 @@ pub struct RunReport {
     /// The submitted model.
     pub first_model: Digest,
     pub model: Digest,
-    /// Rounds that committed, with the workers whose updates counted.
-    pub commits: Vec<(RoundNumber, Vec<WorkerName>)>,
+    /// Rounds that committed, with the updates that counted.
+    pub commits: Vec<(RoundNumber, Vec<Counted>)>,
     /// Whether an update counted that its worker never trained.
     pub was_lied_to: bool,
+}
+
+/// An update that counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    pub worker: WorkerName,
+    /// The round that asked for it; in a buffered run it may count in a later one.
+    pub round: RoundNumber,
+    /// The model it started from.
+    pub base: Digest,
 }
 
 /// What a world has been through; a test that proves nothing shows here.
@@ -47,6 +57,8 @@ pub struct Counts {
     /// Runs that somebody gave other policies, and policies that a run went back from.
     pub policies_set: u64,
     pub rolled_back: u64,
+    /// Updates that counted in a later round than the one that asked for them.
+    pub carried: u64,
     pub rounds_committed: u64,
     pub rounds_abandoned: u64,
 }
@@ -67,6 +79,7 @@ impl Counts {
         self.policy_faults += other.policy_faults;
         self.policies_set += other.policies_set;
         self.rolled_back += other.rolled_back;
+        self.carried += other.carried;
         self.rounds_committed += other.rounds_committed;
         self.rounds_abandoned += other.rounds_abandoned;
     }

@@ -28,7 +28,7 @@ use crate::history::History;
 use crate::message::Happening;
 use crate::plan::{Faults, Plan};
 use crate::queue::Queue;
-use crate::report::{Counts, Failure, Report, RunReport};
+use crate::report::{Counted, Counts, Failure, Report, RunReport};
 
 /// From the end of the faults to the time by which all of them are forgotten: restarts, late messages, lost workers.
 const SETTLE_MS: u64 = 6_000;
@@ -137,8 +137,12 @@ impl World {
         let runs = self.coordinator.federation.runs.values().map(|run| {
             let committed = run.history.iter().filter(|round| round.phase.name() == "committed");
             let commits = committed.map(|round| {
-                let counted = round.seats.iter().filter(|(_, seat)| seat.receipt().is_some());
-                (round.number, counted.map(|(worker, _)| worker.clone()).collect())
+                let seats = round.seats.iter().filter(|(_, seat)| seat.receipt().is_some());
+                let counted = seats.filter_map(|(worker, seat)| {
+                    let origin = run.round(round.origin(seat))?;
+                    Some(Counted { worker: worker.clone(), round: origin.number, base: origin.base.digest })
+                });
+                (round.number, counted.collect())
             });
             RunReport {
                 run: run.id.clone(),
@@ -152,6 +156,8 @@ impl World {
         let mut counts = self.counts;
         for run in self.coordinator.federation.runs.values() {
             counts.rounds_committed += run.rounds_committed();
+            let seats = run.history.iter().flat_map(|round| round.seats.values());
+            counts.carried += seats.filter(|seat| seat.carried.is_some() && seat.receipt().is_some()).count() as u64;
             let is_abandoned = |round: &&polder_core::round::Round| round.phase.name() == "abandoned";
             counts.rounds_abandoned += run.history.iter().filter(is_abandoned).count() as u64;
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use polder_sim::{Counts, Failure, Plan, Report, RunReport, model_digest, replay, run, update_digest};
+use polder_sim::{Counted, Counts, Failure, Plan, Report, RunReport, model_digest, replay, run, update_digest};
 
 const SEEDS: u64 = 500;
 
@@ -81,6 +81,7 @@ fn everything_struck(counts: &Counts, worlds: u64) {
     for (what, count) in struck {
         assert!(count >= worlds / 2, "too few {what} to prove anything: {count} in {worlds} worlds");
     }
+    assert!(counts.carried >= worlds / 5, "updates carried over: {} in {worlds} worlds", counts.carried);
     // It takes a swap, a failure after it and a run that wants it so.
     assert!(counts.rolled_back >= worlds / 50, "policies gone back from: {} in {worlds} worlds", counts.rolled_back);
 }
@@ -105,10 +106,20 @@ fn without_faults_every_run_completes_and_every_round_commits() {
 
 /// What the run's model must be if nothing but its cohorts decided it.
 fn undisturbed(run: &RunReport) -> polder_core::Digest {
-    run.commits.iter().fold(run.first_model, |base, (round, cohort)| {
-        let updates: Vec<_> = cohort.iter().map(|worker| (worker, update_digest(worker, *round, &base))).collect();
-        model_digest(&base, updates.iter().map(|(worker, update)| (*worker, update)))
-    })
+    let mut models = vec![run.first_model];
+    for (round, cohort) in &run.commits {
+        let base = models[models.len() - 1];
+        let updates: Vec<_> = cohort
+            .iter()
+            .map(|Counted { worker, round: of, base: from }| {
+                let is_possible = if of == round { *from == base } else { of < round && models.contains(from) };
+                assert!(is_possible, "round {round} counted an update of round {of} for {from:?}");
+                (worker, update_digest(worker, *of, from))
+            })
+            .collect();
+        models.push(model_digest(&base, updates.iter().map(|(worker, update)| (*worker, update))));
+    }
+    models[models.len() - 1]
 }
 
 #[test]

@@ -171,7 +171,8 @@ impl Federation {
             .open_runs_with(worker, crate::round::Seat::is_active)
             .into_iter()
             .filter_map(|run| {
-                let round = self.runs.get(&run)?.round.as_ref()?.number;
+                let open = self.runs.get(&run)?.round.as_ref()?;
+                let round = open.origin(open.seats.get(worker)?);
                 Some(AssignmentId { run, round, worker: worker.clone() })
             })
             .collect();

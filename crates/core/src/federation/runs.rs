@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::effect::{AggregationInput, AggregationTask, Assignment, Effect};
 use crate::id::{AssignmentId, RoundNumber, RunId, WorkerName};
 use crate::policy::{AggregationTraits, PolicyChoice, UpdateSummary};
-use crate::round::{Phase, Round, RoundEffect, RoundEvent, Seat, Task};
+use crate::round::{Phase, Round, RoundEffect, RoundEvent, RoundRefusal, Seat, Task};
 use crate::run::{Run, RunStatus};
 use crate::spec::RunSpec;
 use crate::time::Timestamp;
@@ -38,9 +38,12 @@ impl Federation {
         self.pass_on_without_turning(id, RoundEvent::Cancelled { reason: cancelled }, effects)?;
         if let Some(run) = self.runs.get_mut(id) {
             if let Some(round) = &run.round {
-                effects.push(Effect::ReleaseSpool { run: id.clone(), round: round.number });
+                run.unreleased.insert(round.number);
             }
             run.stop(effects.now, reason.clone());
+            for round in run.release() {
+                effects.push(Effect::ReleaseSpool { run: id.clone(), round });
+            }
         }
         effects.announce(Some(id), None, None, "run-stopped", format!("{id} stopped: {reason}"));
         Ok(())
@@ -52,6 +55,7 @@ impl Federation {
         let round = run
             .round(assignment.round)
             .ok_or_else(|| Refusal::UnknownRound { run: run.id.clone(), round: assignment.round })?;
+        let (round, _) = run.seat(round.number, &assignment.worker).ok_or_else(|| not_in_cohort(assignment))?;
         round.admit(&assignment.worker, task)?;
         Ok(round)
     }
@@ -59,8 +63,7 @@ impl Federation {
     /// The update that counts for `assignment`, if one does.
     #[must_use]
     pub fn reported(&self, assignment: &AssignmentId) -> Option<Digest> {
-        let round = self.runs.get(&assignment.run)?.round(assignment.round)?;
-        round.seats.get(&assignment.worker)?.receipt().map(|receipt| receipt.update)
+        self.runs.get(&assignment.run)?.seat(assignment.round, &assignment.worker)?.1.update()
     }
 
     /// Whether `worker` is at work on what `digest` names: its model, or the control variate that goes with it.
@@ -69,14 +72,25 @@ impl Federation {
         let names = |round: &&Round| {
             round.base.digest == *digest || round.control_variate.is_some_and(|tensor| tensor.digest == *digest)
         };
-        let open = self.runs.values().filter_map(|run| run.round.as_ref());
-        open.filter(names).any(|round| round.seats.get(worker).is_some_and(Seat::is_active))
+        let origins = self.runs.values().filter_map(|run| {
+            let round = run.round.as_ref()?;
+            let seat = round.seats.get(worker).filter(|seat| seat.is_active())?;
+            run.round(round.origin(seat))
+        });
+        origins.into_iter().any(|round| names(&round))
+    }
+
+    /// Whether updates of this round may still be wanted, or may still come: its files stay in the spool.
+    #[must_use]
+    pub fn holds_spool(&self, run: &RunId, round: RoundNumber) -> bool {
+        let Some(run) = self.runs.get(run) else { return false };
+        run.unreleased.contains(&round) || run.round.as_ref().is_some_and(|open| open.number == round)
     }
 
     /// How long the worker has been at `assignment`, in milliseconds.
     pub(super) fn latency(&self, now: Timestamp, assignment: &AssignmentId) -> Option<u64> {
-        let round = self.runs.get(&assignment.run)?.round(assignment.round)?;
-        Some(now.ms_since(round.seats.get(&assignment.worker)?.assigned_at))
+        let (_, seat) = self.runs.get(&assignment.run)?.seat(assignment.round, &assignment.worker)?;
+        Some(now.ms_since(seat.assigned_at))
     }
 
     pub(super) fn measure(&mut self, worker: &WorkerName, latency_ms: Option<u64>) {
@@ -91,8 +105,16 @@ impl Federation {
         event: impl FnOnce(WorkerName) -> RoundEvent,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let AssignmentId { run, round, worker } = assignment;
-        self.round_event(&run, round, event(worker), effects)
+        let AssignmentId { run: id, round: number, worker } = &assignment;
+        let run = self.running(id)?;
+        let Some((round, _)) = run.seat(*number, worker) else {
+            self.open_round(id, *number)?;
+            return Err(not_in_cohort(&assignment));
+        };
+        if !round.is_open() {
+            return Err(Refusal::RoundClosed { run: id.clone(), round: *number, phase: round.phase.name() });
+        }
+        self.pass(id, event(worker.clone()), effects)
     }
 
     pub(super) fn round_event(
@@ -164,7 +186,9 @@ impl Federation {
                 self.send_assignment(id, &worker, effects);
             }
             RoundEffect::Cancel { worker, reason } => {
-                let assignment = AssignmentId { run: id.clone(), round, worker };
+                let open = self.runs.get(id).and_then(|run| run.round.as_ref());
+                let origin = open.and_then(|open| Some(open.origin(open.seats.get(&worker)?)));
+                let assignment = AssignmentId { run: id.clone(), round: origin.unwrap_or(round), worker };
                 effects.push(Effect::CancelAssignment { assignment, reason });
             }
             RoundEffect::Aggregate => self.aggregate(id, effects),
@@ -177,8 +201,10 @@ impl Federation {
 
     pub(super) fn send_assignment(&self, id: &RunId, worker: &WorkerName, effects: &mut Effects) {
         let Some(run) = self.runs.get(id) else { return };
-        let Some(round) = &run.round else { return };
-        let (Some(seat), Some(deadline)) = (round.seats.get(worker), round.deadline) else { return };
+        let Some(open) = &run.round else { return };
+        let Some(seat) = open.seats.get(worker) else { return };
+        // Who was carried over is asked what it was asked at first.
+        let Some((round, deadline)) = run.round(open.origin(seat)).zip(open.deadline_of(seat)) else { return };
         effects.push(Effect::SendAssignment(Box::new(Assignment {
             id: AssignmentId { run: id.clone(), round: round.number, worker: worker.clone() },
             task: round.task,
@@ -210,12 +236,13 @@ impl Federation {
             let receipt = seat.receipt()?;
             Some(AggregationInput {
                 worker: worker.clone(),
+                round: round.origin(seat),
                 update: receipt.update,
                 summary: UpdateSummary {
                     examples: receipt.examples,
                     loss: receipt.loss,
                     base_loss: receipt.base_loss,
-                    staleness: 0,
+                    staleness: round.staleness(seat),
                     steps: receipt.steps,
                     normalizer: receipt.normalizer,
                     learning_rate: receipt.learning_rate,
@@ -252,27 +279,33 @@ impl Federation {
     /// Files a closed round, and says what became of the run.
     fn turn_page(&mut self, id: &RunId, effects: &mut Effects) {
         let Some(run) = self.runs.get_mut(id) else { return };
-        let Some(closed) = run.round.as_ref().filter(|round| !round.is_open()) else { return };
-        let (number, task) = (closed.number, closed.task);
-        let ended = run.turn_page(effects.now).cloned();
-        if task == Task::Train {
-            effects.push(Effect::ReleaseSpool { run: id.clone(), round: number });
+        let Some(closed) = &run.round else { return };
+        if closed.is_open() {
+            return;
         }
-        if let Some(status) = ended {
+        let Some(turn) = run.turn_page(effects.now) else { return };
+        let has_carried = run.round.as_ref().is_some_and(|round| !round.seats.is_empty());
+        for (assignment, reason) in turn.cancelled {
+            effects.push(Effect::CancelAssignment { assignment, reason });
+        }
+        for round in turn.released {
+            effects.push(Effect::ReleaseSpool { run: id.clone(), round });
+        }
+        if let Some(status) = turn.ended {
             let reason = status.ended().map_or("", |(_, reason)| reason);
             let kind = format!("run-{}", status.name());
             effects.announce(Some(id), None, None, &kind, format!("{id} {}: {reason}", status.name()));
+        }
+        if has_carried {
+            // Enough may have come in already, while the round before was being aggregated.
+            let _ = self.pass_on_without_turning(id, RoundEvent::TimePassed, effects);
         }
     }
 
     pub(super) fn wake_rounds(&mut self, effects: &mut Effects) {
         let now = effects.now;
-        let due = |run: &Run| {
-            let round = run.round.as_ref().filter(|_| !run.is_selecting())?;
-            round.deadline.filter(|deadline| now >= *deadline)
-        };
-        let late: Vec<RunId> =
-            self.runs_in_order().filter(|run| due(run).is_some()).map(|run| run.id.clone()).collect();
+        let is_due = |run: &&Run| run.round.as_ref().is_some_and(|round| round.is_due(now));
+        let late: Vec<RunId> = self.runs_in_order().filter(is_due).map(|run| run.id.clone()).collect();
         for id in late {
             self.pass_on(&id, RoundEvent::TimePassed, effects);
         }
@@ -289,6 +322,10 @@ impl Federation {
             Err(refusal) => refusal.to_string(),
         }
     }
+}
+
+fn not_in_cohort(assignment: &AssignmentId) -> Refusal {
+    RoundRefusal::NotInCohort { worker: assignment.worker.clone() }.into()
 }
 
 /// A seed of its own for every purpose, from the run's: FNV-1a over the parts, finished with SplitMix64.

@@ -126,7 +126,7 @@ impl Federation {
             worker.is_expected()
                 && !worker.is_draining
                 && worker.offers(&run.spec.dataset, &run.spec.trainer.kind)
-                && !round.seats.contains_key(&worker.name)
+                && round.seats.get(&worker.name).is_none_or(Seat::is_spent)
         })
     }
 

@@ -1,5 +1,6 @@
 //! The whole federation, one entrance: a small world in which tests name workers, say what happened and what is true.
 
+mod buffered;
 mod enrolment;
 mod membership;
 mod placement;

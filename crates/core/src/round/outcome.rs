@@ -17,7 +17,9 @@ pub enum Outcome {
 
 impl Round {
     pub(super) fn abandon(&mut self, reason: String, effects: &mut Vec<RoundEffect>) {
-        self.cancel_active(&reason, effects);
+        if self.staleness_max == 0 {
+            self.cancel_active(&reason, effects);
+        }
         self.note(reason.clone());
         let text = format!("round {} abandoned: {reason}", self.number);
         effects.push(RoundEffect::Announce { worker: None, kind: "round-abandoned", text });

@@ -6,17 +6,18 @@ use crate::time::Timestamp;
 
 impl Round {
     pub(super) fn takes_updates(&self) -> bool {
-        matches!(self.phase, Phase::Configuration { .. } | Phase::Reporting { .. })
+        // During selection only those report that were carried over: nobody else has a seat.
+        matches!(self.phase, Phase::Selection(_) | Phase::Configuration { .. } | Phase::Reporting { .. })
     }
 
     /// Whether an update of `worker` would be taken now; asked before the first byte is read, and again with the receipt.
     pub fn admit(&self, worker: &WorkerName, task: Task) -> Result<(), RoundRefusal> {
         let round = self.number;
         let seat = self.seats.get(worker).ok_or_else(|| RoundRefusal::NotInCohort { worker: worker.clone() })?;
-        if seat.has_reported() {
+        if seat.has_reported() || seat.update().is_some() {
             return Err(RoundRefusal::AlreadyReported { worker: worker.clone(), round });
         }
-        if !self.takes_updates() {
+        if !self.takes_updates() && !self.can_hold(seat) {
             return Err(RoundRefusal::Closed { round, phase: self.phase.name() });
         }
         if self.task != task {
@@ -27,7 +28,7 @@ impl Round {
             return Err(RoundRefusal::WrongTask { round, wanted });
         }
         match &seat.state {
-            SeatState::Declined { .. } | SeatState::Failed { .. } | SeatState::Straggled => {
+            SeatState::Declined { .. } | SeatState::Failed { .. } | SeatState::Straggled | SeatState::CarriedOver => {
                 Err(RoundRefusal::SeatGivenUp { worker: worker.clone(), round, state: seat.state.name() })
             }
             _ => Ok(()),
@@ -44,7 +45,9 @@ impl Round {
         self.admit(&worker, Task::Train)?;
         let loss = receipt.loss.map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
         let text = format!("{worker} sent its update: {} examples{loss}, {} bytes", receipt.examples, receipt.bytes);
-        self.seat_mut(&worker)?.state = SeatState::Reported { receipt };
+        let counts_now = self.takes_updates();
+        let seat = self.seat_mut(&worker)?;
+        seat.state = if counts_now { SeatState::Reported { receipt } } else { SeatState::Held { receipt } };
         effects.push(RoundEffect::Announce { worker: Some(worker), kind: "update-received", text });
         Ok(())
     }
@@ -66,14 +69,16 @@ impl Round {
 
     /// Closes the round to updates if enough are in, if no more will come, or if it is time.
     pub(super) fn close_reporting(&mut self, now: Timestamp, terms: &Terms, effects: &mut Vec<RoundEffect>) {
-        if !self.takes_updates() {
-            return;
-        }
+        let is_settled = match &self.phase {
+            Phase::Selection(selection) => selection.window_is_over(now, terms),
+            Phase::Configuration { .. } | Phase::Reporting { .. } => true,
+            Phase::Aggregation { .. } | Phase::Closed(_) => return,
+        };
         let (reported, active, quorum) = (self.reported(), self.active(), terms.quorum);
         let is_late = self.deadline.is_some_and(|deadline| now >= deadline);
         let reason = if reported >= terms.size {
             format!("{reported} of {} wanted updates are in", terms.size)
-        } else if active == 0 && reported >= quorum {
+        } else if is_settled && active == 0 && reported >= quorum {
             format!("{reported} updates are in, quorum is {quorum}, and no more will come")
         } else if is_late && reported >= quorum {
             format!("the deadline came with {reported} updates, quorum is {quorum}")
@@ -83,7 +88,9 @@ impl Round {
         } else {
             return;
         };
-        self.cancel_active("the round closed without it", effects);
+        if self.staleness_max == 0 {
+            self.cancel_active("the round closed without it", effects);
+        }
         self.note(reason.clone());
         match self.task {
             Task::Train => self.start_aggregation(now, reason, effects),
@@ -103,10 +110,11 @@ impl Round {
         self.phase = Phase::Closed(Outcome::Evaluated { evaluation });
     }
 
-    /// How the round's base model does on everything held out that reported.
+    /// How the round's base model does on everything held out that reported; who was carried over tried an older one.
     #[must_use]
     pub fn evaluation(&self) -> Option<Evaluation> {
-        Evaluation::combine(self.seats.values().filter_map(super::Seat::evaluation))
+        let own = self.seats.values().filter(|seat| seat.carried.is_none());
+        Evaluation::combine(own.filter_map(super::Seat::evaluation))
     }
 
     pub(super) fn cancel_active(&mut self, reason: &str, effects: &mut Vec<RoundEffect>) {

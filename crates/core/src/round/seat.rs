@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Carried;
 use crate::digest::Digest;
 use crate::time::Timestamp;
 
@@ -11,6 +12,8 @@ pub struct Seat {
     /// Why the placement policy chose this worker.
     pub reason: String,
     pub assigned_at: Timestamp,
+    /// Where it comes from, if it was assigned in an earlier round.
+    pub carried: Option<Carried>,
     pub state: SeatState,
 }
 
@@ -33,6 +36,10 @@ pub enum SeatState {
     Lost { reason: String },
     /// The round closed without it.
     Straggled,
+    /// Its update came during aggregation, and counts in the next round.
+    Held { receipt: UpdateReceipt },
+    /// The round closed without it, and a later one waits for it.
+    CarriedOver,
 }
 
 impl SeatState {
@@ -47,6 +54,8 @@ impl SeatState {
             Self::Failed { .. } => "failed",
             Self::Lost { .. } => "lost",
             Self::Straggled => "straggled",
+            Self::Held { .. } => "held",
+            Self::CarriedOver => "carried-over",
         }
     }
 }
@@ -161,7 +170,7 @@ impl Seat {
     /// A seat that is about to be given; the round fills in when.
     #[must_use]
     pub fn new(gpu: Option<u32>, reason: String) -> Self {
-        Self { gpu, reason, assigned_at: Timestamp::default(), state: SeatState::Assigned }
+        Self { gpu, reason, assigned_at: Timestamp::default(), carried: None, state: SeatState::Assigned }
     }
 
     /// It may still report, and it occupies a slot of its worker.
@@ -181,6 +190,23 @@ impl Seat {
             SeatState::Reported { receipt } => Some(receipt),
             _ => None,
         }
+    }
+
+    /// The update that the worker was told is taken, whether it has been counted or not.
+    #[must_use]
+    pub fn update(&self) -> Option<Digest> {
+        match &self.state {
+            SeatState::Reported { receipt } | SeatState::Held { receipt } => Some(receipt.update),
+            _ => None,
+        }
+    }
+
+    /// It was carried over and came to nothing: its worker may be chosen anew.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        let gave_up =
+            matches!(self.state, SeatState::Declined { .. } | SeatState::Failed { .. } | SeatState::Straggled);
+        self.carried.is_some() && gave_up
     }
 
     #[must_use]

@@ -45,7 +45,12 @@ impl Round {
     #[must_use]
     pub fn open_seats(&self, terms: &Terms) -> Option<(u32, u32)> {
         match &self.phase {
-            Phase::Selection(_) => Some((terms.seats, terms.quorum)),
+            // Whoever was carried over holds a seat already.
+            Phase::Selection(_) => {
+                let holding = self.reported() + self.active();
+                let wanted = terms.seats.saturating_sub(holding);
+                (wanted > 0).then(|| (wanted, terms.quorum.saturating_sub(holding).clamp(1, wanted)))
+            }
             // Too few are left for a quorum: free workers may stand in for those that went missing.
             Phase::Configuration { .. } | Phase::Reporting { .. } => {
                 let missing = terms.quorum.saturating_sub(self.reported() + self.active());
@@ -62,11 +67,13 @@ impl Round {
         candidates: u32,
         reason: String,
     ) -> Result<(), RoundRefusal> {
+        let fewest = self.open_seats(terms).map_or(terms.quorum, |(_, fewest)| fewest);
+        let has_quorum = candidates >= fewest || (self.active() == 0 && self.reported() >= terms.quorum);
         let Phase::Selection(selection) = &mut self.phase else { return Err(self.wrong_phase()) };
-        if candidates < terms.quorum {
-            selection.quorum_since = None;
-        } else {
+        if has_quorum {
             selection.quorum_since.get_or_insert(now);
+        } else {
+            selection.quorum_since = None;
         }
         selection.waiting_for = reason;
         Ok(())

@@ -71,12 +71,21 @@ pub(crate) fn a_kept() -> impl Strategy<Value = Kept> {
 }
 
 pub(crate) fn a_spec() -> impl Strategy<Value = RunSpec> {
-    let cohort = (1..4_u32, 0..2_u32, 1..4_u32);
+    let staleness_max = prop_oneof![1 => Just(0), 2 => 1..4_u32];
+    let cohort = (1..4_u32, 0..3_u32, 1..4_u32, staleness_max);
     let deadlines = (prop_oneof![Just(0), 1..2_000_u64], 1..5_000_u64);
     let evaluation = proptest::option::of(Just(EvaluationSpec { holdout: 0.2 }));
     let policies = (a_policy("place"), a_policy("sum"));
     (1..4_u32, cohort, deadlines, evaluation, any::<bool>(), any::<u64>(), policies).prop_map(
-        |(rounds, (size, over_selection, quorum), (selection_ms, round_ms), evaluation, has_target, seed, policies)| {
+        |(
+            rounds,
+            (size, over_selection, quorum, staleness_max),
+            (selection_ms, round_ms),
+            evaluation,
+            has_target,
+            seed,
+            policies,
+        )| {
             let (placement, aggregation) = policies;
             RunSpec {
                 name: "digits".into(),
@@ -84,7 +93,7 @@ pub(crate) fn a_spec() -> impl Strategy<Value = RunSpec> {
                 dataset: "digits".into(),
                 trainer: TrainerSpec { kind: "mlp".into(), settings: serde_json::json!({"rate": 0.1}) },
                 rounds,
-                cohort: CohortSpec { size, over_selection, quorum: quorum.min(size) },
+                cohort: CohortSpec { size, over_selection, quorum: quorum.min(size), staleness_max },
                 deadlines: Deadlines { selection_ms, round_ms },
                 evaluation,
                 target: evaluation.filter(|_| has_target).map(|_| Target { metric: Metric::Accuracy, value: 0.9 }),

@@ -81,7 +81,7 @@ impl World {
     pub(super) fn aggregate(&mut self, task: &AggregationTask) -> Result<(), Violation> {
         let (run, round) = (task.run.clone(), task.round);
         for input in &task.inputs {
-            let assignment = AssignmentId { run: run.clone(), round, worker: input.worker.clone() };
+            let assignment = AssignmentId { run: run.clone(), round: input.round, worker: input.worker.clone() };
             if !self.coordinator.spool.contains(&(assignment.clone(), input.update)) {
                 let found = format!("the update of {assignment} is gone");
                 return Err(Violation { invariant: "what is to be aggregated is in the spool", found });

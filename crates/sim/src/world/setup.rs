@@ -117,9 +117,12 @@ fn faults(plan: &Plan, dice: &mut Dice) -> Faults {
 
 fn a_run(at: u64, workers: u64, plan: &Plan, dice: &mut Dice) -> (RunId, RunSpec) {
     let small = |value: u64| u32::try_from(value).unwrap_or(1);
-    let size = dice.between(1, workers);
-    let over_selection = dice.between(0, (workers - size).min(2));
+    // A buffered run closes its rounds while many are still at it.
+    let is_buffered = dice.chance(0.4);
+    let size = dice.between(1, if is_buffered { workers.div_ceil(2) } else { workers });
+    let over_selection = dice.between(0, (workers - size).min(if is_buffered { 4 } else { 2 }));
     let quorum = dice.between(1, size);
+    let staleness_max = if is_buffered { small(dice.between(1, 3)) } else { 0 };
     let has_evaluation = dice.chance(0.5);
     let has_target = has_evaluation && dice.chance(0.3);
     let (placement, aggregation) = (a_placement(dice), an_aggregation(dice));
@@ -129,7 +132,12 @@ fn a_run(at: u64, workers: u64, plan: &Plan, dice: &mut Dice) -> (RunId, RunSpec
         dataset: "digits".into(),
         trainer: TrainerSpec { kind: "mlp".into(), settings: serde_json::Value::Null },
         rounds: small(dice.between(1, u64::from(plan.rounds_max))),
-        cohort: CohortSpec { size: small(size), over_selection: small(over_selection), quorum: small(quorum) },
+        cohort: CohortSpec {
+            size: small(size),
+            over_selection: small(over_selection),
+            quorum: small(quorum),
+            staleness_max,
+        },
         deadlines: Deadlines { selection_ms: dice.between(0, 300), round_ms: dice.between(1_500, 4_000) },
         evaluation: has_evaluation.then_some(EvaluationSpec { holdout: 0.2 }),
         target: has_target.then_some(Target { metric: Metric::Accuracy, value: 0.8 }),
