@@ -51,7 +51,7 @@ impl Plot {
             let mut fresh = noise.list(self.length);
             match kind {
                 Kind::Honest => {
-                    fresh.iter_mut().zip(&common).for_each(|(value, common)| *value = 0.7 * *value + common)
+                    fresh.iter_mut().zip(&common).for_each(|(value, common)| *value = 0.7 * *value + common);
                 }
                 Kind::Coarse => fresh.iter_mut().for_each(|value| *value = (*value * 2.0).round() / 4.0),
                 Kind::Zero => fresh.fill(0.0),

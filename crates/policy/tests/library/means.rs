@@ -129,10 +129,13 @@ fn what_workers_must_do_is_declared() {
     assert!(describe("qfedavg", "{}").unwrap().statistics.norms);
 }
 
+/// A policy, what to take from an update, and what the policy says then.
+type Lacking = (&'static str, fn(&mut Sent), &'static str);
+
 #[test]
 fn updates_that_lack_what_a_policy_needs_are_named() {
     let plot = crate::inputs::Plot { seed: 1, length: 4, kinds: vec![crate::inputs::Kind::Honest; 3] };
-    let cases: [(&str, fn(&mut Sent), &str); 5] = [
+    let cases: [Lacking; 5] = [
         ("fednova", |sent| sent.summary.normalizer = None, "update 1 reports no normalizer"),
         ("qfedavg", |sent| sent.summary.base_loss = None, "update 1 reports no loss"),
         ("qfedavg", |sent| sent.summary.base_loss = Some(-1.0), "update 1 reports a negative loss, -1"),
