@@ -12,6 +12,9 @@
 //!
 //! A round of [`Task::Evaluate`] takes the same path, collects metrics instead of updates and ends as Evaluated.
 //! Updates that arrive while some workers have not yet answered (Configuration) count all the same.
+//!
+//! [`policies`] says what a policy that fails is followed by. With `staleness_max` above 0 a round that closes does not
+//! cancel whoever is still at it: [`carrying`] takes their seats over into the next one.
 
 pub mod aggregation;
 pub mod carrying;

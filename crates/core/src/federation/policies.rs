@@ -17,7 +17,8 @@ impl Federation {
         if self.policies_removed.contains(&id) {
             return Err(Refusal::PolicyRemoved { policy: id });
         }
-        let signer = policy.signature.as_ref().map_or_else(String::new, |by| format!(", signed by {}", by.signer));
+        let signer =
+            policy.signature.as_ref().map_or_else(|| "unsigned".into(), |by| format!("signed by {}", by.signer));
         match self.policies.get_mut(&id) {
             Some(known) if known.digest != policy.digest => {
                 return Err(Refusal::PolicyExists { policy: id, digest: known.digest, pushed: policy.digest });
@@ -25,10 +26,10 @@ impl Federation {
             Some(known) if known.signature.is_some() || policy.signature.is_none() => {}
             Some(known) => {
                 known.signature = policy.signature;
-                effects.announce(None, None, None, "policy-signed", format!("{id} is now{}", &signer[1..]));
+                effects.announce(None, None, None, "policy-signed", format!("{id} is now {signer}"));
             }
             None => {
-                let text = format!("{id} pushed: {}, {}, {} bytes{signer}", policy.kind, policy.digest, policy.bytes);
+                let text = format!("{id} pushed: {}, {}, {} bytes, {signer}", policy.kind, policy.digest, policy.bytes);
                 effects.announce(None, None, None, "policy-pushed", text);
                 self.policies.insert(id, policy);
             }

@@ -75,7 +75,7 @@ pub struct GpuLoad {
 pub struct PlacementAnswer {
     pub assignments: Vec<Placed>,
     pub declined: Vec<Declined>,
-    /// Handed back with the next question; at most [`STATE_BYTES_MAX`].
+    /// Handed back with the next question; at most [`STATE_BYTES_MAX`](super::STATE_BYTES_MAX).
     pub state: Vec<u8>,
 }
 

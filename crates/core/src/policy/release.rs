@@ -54,7 +54,7 @@ pub struct ReleaseBudget {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseAnswer {
     pub verdict: ReleaseVerdict,
-    /// Handed back with the next question of the same run; at most [`STATE_BYTES_MAX`].
+    /// Handed back with the next question of the same run; at most [`STATE_BYTES_MAX`](super::STATE_BYTES_MAX).
     #[serde(default)]
     pub state: Vec<u8>,
     pub reason: String,
