@@ -70,6 +70,14 @@ async fn control_variates_follow_what_the_coordinator_acknowledged() {
     coordinator.uploaded().await;
     assert_eq!(given(&worker), Some(0.125 + 0.625));
 
+    // The worker has heard so once it holds nothing any more.
+    session.end();
+    session = coordinator.session().await;
+    while !session.hello.holding.is_empty() {
+        session.end();
+        session = coordinator.session().await;
+    }
+
     // What was acknowledged outlives the worker: c_i = −0.625 − 0.125 − 0.25.
     session.end();
     let (dir, stopped) = worker.stop().await;
