@@ -23,7 +23,12 @@ pub(crate) enum UnusablePolicy {
     Policy(#[from] PolicyError),
     #[error("policy {digest} decides {found}, not {wanted}")]
     Kind { digest: Digest, found: PolicyKind, wanted: PolicyKind },
+    #[error("its parameters have {bytes} bytes, and at most {PARAMETERS_BYTES_MAX} are kept for every round")]
+    Parameters { bytes: usize },
 }
+
+/// Longest parameters that a run may give a policy.
+const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a policy that was pushed is not to be used.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +124,7 @@ impl Policies {
 
     /// Whether a policy can be loaded, is of `kind`, and takes these parameters; asked before a run is accepted.
     pub(crate) async fn check(&self, policy: &PolicyRef, kind: PolicyKind) -> Result<(), UnusablePolicy> {
+        check_size(policy)?;
         let (policy, parameters) = self.resolve(&PolicyChoice::Pinned(policy.clone()), kind).await?;
         let host = self.host.clone();
         Ok(blocking(move || host.check_parameters(&policy, &parameters)).await?)
@@ -126,9 +132,15 @@ impl Policies {
 
     /// The same for an aggregation policy, with what it says of itself.
     pub(crate) async fn describe(&self, policy: &PolicyRef) -> Result<AggregationTraits, UnusablePolicy> {
+        check_size(policy)?;
         let choice = PolicyChoice::Pinned(policy.clone());
         let (policy, parameters) = self.resolve(&choice, PolicyKind::Aggregation).await?;
         let host = self.host.clone();
         Ok(blocking(move || host.describe(&policy, &parameters)).await?)
     }
+}
+
+fn check_size(policy: &PolicyRef) -> Result<(), UnusablePolicy> {
+    let bytes = policy.parameters.len();
+    if bytes > PARAMETERS_BYTES_MAX { Err(UnusablePolicy::Parameters { bytes }) } else { Ok(()) }
 }

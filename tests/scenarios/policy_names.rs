@@ -107,6 +107,8 @@ fn a_policy_is_swapped_into_a_run() {
     set(&[]).fails(3, "nothing is to change");
     set(&["--aggregation", "least-loaded"]).fails(3, "`least-loaded@0.2.0` decides placement, not aggregation");
     set(&["--aggregation-parameters", r#"{"weihgted": true}"#]).fails(3, "weihgted");
+    let long = format!("{{{}}}", " ".repeat(70_000));
+    set(&["--aggregation-parameters", &long]).fails(3, "at most 65536");
     set(&["--aggregation", "bulyan"]).fails(3, "cannot aggregate this run");
     let swapped = set(&["--aggregation", "mine", "--placement-on-failure", "previous"]).object();
     assert_eq!((&swapped["from_round"], &swapped["aggregation"]["version"]), (&2.into(), &"2".into()), "{swapped}");

@@ -35,7 +35,7 @@ impl AggregationFailure {
     /// Whether the policy is to blame; otherwise it is this machine, where another policy would not fare better.
     pub(super) fn is_policys_fault(&self) -> bool {
         match self {
-            Self::Policy(UnusablePolicy::Kind { .. }) => true,
+            Self::Policy(UnusablePolicy::Kind { .. } | UnusablePolicy::Parameters { .. }) => true,
             Self::Policy(UnusablePolicy::Policy(error)) | Self::Answer(error) => is_policys(error),
             Self::Pipeline(error) => error.is_policys_fault(),
             Self::Policy(UnusablePolicy::Store(_)) | Self::Layout(_) | Self::Spool(_) | Self::Missing { .. } => false,
