@@ -45,10 +45,12 @@ impl Columns {
     /// By a native network.
     pub fn combine_natively(&mut self, network: &Network, width: Width) {
         let rows = &self.rows;
-        self.aggregate.par_chunks_mut(CHUNK).enumerate().for_each(|(at, aggregate)| {
-            let start = at * CHUNK;
-            let rows: Vec<&[f32]> = rows.iter().map(|row| &row[start..start + aggregate.len()]).collect();
-            network.average(&rows, aggregate, width);
+        self.aggregate.par_chunks_mut(STRETCH).enumerate().for_each(|(stretch, aggregate)| {
+            for (at, aggregate) in aggregate.chunks_mut(CHUNK).enumerate() {
+                let start = stretch * STRETCH + at * CHUNK;
+                let rows: Vec<&[f32]> = rows.iter().map(|row| &row[start..start + aggregate.len()]).collect();
+                network.average(&rows, aggregate, width);
+            }
         });
     }
 }

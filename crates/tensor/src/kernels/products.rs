@@ -29,7 +29,7 @@ pub fn add_products(rows: &[&[f32]], products: &mut [f64]) {
         }
         return;
     }
-    add_products_portable::<false>(rows, products);
+    add_products_by::<Portable>(rows, products);
 }
 
 /// `squares[k] += Σ rows[k]²`: the diagonal of [`add_products`], with the same bits.
@@ -46,11 +46,11 @@ pub fn add_norms(rows: &[&[f32]], squares: &mut [f64]) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn add_products_avx2(rows: &[&[f32]], products: &mut [f64]) {
-    add_products_portable::<true>(rows, products);
+    add_products_by::<Avx2>(rows, products);
 }
 
 #[inline(always)]
-fn add_products_portable<const FUSED: bool>(rows: &[&[f32]], products: &mut [f64]) {
+fn add_products_by<L: Lanes>(rows: &[&[f32]], products: &mut [f64]) {
     let length = rows.first().map_or(0, |row| row.len());
     for start in (0..length).step_by(PANEL) {
         let panel = start..(start + PANEL).min(length);
@@ -60,11 +60,11 @@ fn add_products_portable<const FUSED: bool>(rows: &[&[f32]], products: &mut [f64
             let (groups, rest) = rows[i..].as_chunks::<GROUP>();
             let (sums, rest_sums) = products.as_chunks_mut::<GROUP>();
             for (group, sums) in groups.iter().zip(sums) {
-                let dots = dots::<GROUP, FUSED>(left, group.map(|row| &row[panel.clone()]));
+                let dots = dots::<L, GROUP>(left, group.map(|row| &row[panel.clone()]));
                 sums.iter_mut().zip(dots).for_each(|(sum, dot)| *sum += dot);
             }
             for (row, sum) in rest.iter().zip(rest_sums) {
-                *sum += dots::<1, FUSED>(left, [&row[panel.clone()]])[0];
+                *sum += dots::<L, 1>(left, [&row[panel.clone()]])[0];
             }
         }
     }
@@ -72,34 +72,102 @@ fn add_products_portable<const FUSED: bool>(rows: &[&[f32]], products: &mut [f64
 
 /// The inner products of one panel with several.
 #[inline(always)]
-fn dots<const ROWS: usize, const FUSED: bool>(left: &[f32], rows: [&[f32]; ROWS]) -> [f64; ROWS] {
+fn dots<L: Lanes, const ROWS: usize>(left: &[f32], rows: [&[f32]; ROWS]) -> [f64; ROWS] {
     let mut sums = [[0.0; LANES]; ROWS];
-    let (blocks, tail) = left.as_chunks::<LANES>();
-    let row_blocks = rows.map(|row| &row.as_chunks::<LANES>().0[..blocks.len()]);
-    for (at, block) in blocks.iter().enumerate() {
-        for (sums, row) in sums.iter_mut().zip(&row_blocks) {
-            add_lanes::<FUSED>(block, &row[at], sums);
-        }
-    }
+    let (blocks, tail) = left.as_chunks();
+    L::add(blocks, rows.map(|row| &row.as_chunks().0[..blocks.len()]), &mut sums);
     if !tail.is_empty() {
         // Lanes beyond the end get a product of 0.
         for (sums, row) in sums.iter_mut().zip(&rows) {
-            add_lanes::<FUSED>(&padded(tail), &padded(row.as_chunks::<LANES>().1), sums);
+            add_block(&padded(tail), &padded(row.as_chunks::<LANES>().1), sums);
         }
     }
     sums.map(|[a, b, c, d, e, f, g, h]| ((a + e) + (c + g)) + ((b + f) + (d + h)))
 }
 
-#[inline(always)]
-fn add_lanes<const FUSED: bool>(left: &[f32; LANES], right: &[f32; LANES], sums: &mut [f64; LANES]) {
-    for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-        let (left, right) = (f64::from(*left), f64::from(*right));
-        *sum = if FUSED { left.mul_add(right, *sum) } else { left * right + *sum };
+type Block = [f32; LANES];
+
+/// How products go to the lanes.
+trait Lanes {
+    /// Adds the products of `left` with each of `rows`, which have as many blocks, to that row's sums.
+    fn add<const ROWS: usize>(left: &[Block], rows: [&[Block]; ROWS], sums: &mut [[f64; LANES]; ROWS]);
+}
+
+struct Portable;
+
+impl Lanes for Portable {
+    fn add<const ROWS: usize>(left: &[Block], rows: [&[Block]; ROWS], sums: &mut [[f64; LANES]; ROWS]) {
+        for (row, sums) in rows.iter().zip(sums) {
+            let mut lanes = *sums;
+            for (left, right) in left.iter().zip(*row) {
+                add_block(left, right, &mut lanes);
+            }
+            *sums = lanes;
+        }
     }
 }
 
 #[inline(always)]
-fn padded(tail: &[f32]) -> [f32; LANES] {
+fn add_block(left: &Block, right: &Block, sums: &mut [f64; LANES]) {
+    for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
+        *sum += f64::from(*left) * f64::from(*right);
+    }
+}
+
+/// Only where there are AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+struct Avx2;
+
+#[cfg(target_arch = "x86_64")]
+impl Lanes for Avx2 {
+    #[inline(always)]
+    fn add<const ROWS: usize>(left: &[Block], rows: [&[Block]; ROWS], sums: &mut [[f64; LANES]; ROWS]) {
+        // SAFETY: `add_products_avx2` alone comes here, and has both.
+        #[allow(unsafe_code)]
+        unsafe {
+            add_avx2(left, rows, sums);
+        }
+    }
+}
+
+/// Written out: the compiler makes single products of the arrays otherwise.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn add_avx2<const ROWS: usize>(left: &[Block], rows: [&[Block]; ROWS], sums: &mut [[f64; LANES]; ROWS]) {
+    use std::arch::x86_64::{
+        __m256d, _mm_loadu_ps, _mm256_cvtps_pd, _mm256_fmadd_pd, _mm256_loadu_pd, _mm256_storeu_pd,
+    };
+    let halves = |block: &Block| -> [__m256d; 2] {
+        // SAFETY: a block is eight floats long.
+        #[allow(unsafe_code)]
+        unsafe {
+            [_mm256_cvtps_pd(_mm_loadu_ps(block.as_ptr())), _mm256_cvtps_pd(_mm_loadu_ps(block[4..].as_ptr()))]
+        }
+    };
+    // SAFETY: sums are eight doubles long.
+    #[allow(unsafe_code)]
+    let mut lanes =
+        sums.each_ref().map(|sums| unsafe { [_mm256_loadu_pd(sums.as_ptr()), _mm256_loadu_pd(sums[4..].as_ptr())] });
+    for (at, left) in left.iter().enumerate() {
+        let left = halves(left);
+        for (lanes, row) in lanes.iter_mut().zip(&rows) {
+            let right = halves(&row[at]);
+            *lanes = [_mm256_fmadd_pd(left[0], right[0], lanes[0]), _mm256_fmadd_pd(left[1], right[1], lanes[1])];
+        }
+    }
+    for (sums, lanes) in sums.iter_mut().zip(lanes) {
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe {
+            _mm256_storeu_pd(sums.as_mut_ptr(), lanes[0]);
+            _mm256_storeu_pd(sums[4..].as_mut_ptr(), lanes[1]);
+        }
+    }
+}
+
+#[inline(always)]
+fn padded(tail: &[f32]) -> Block {
     let mut lanes = [0.0; LANES];
     lanes[..tail.len()].copy_from_slice(tail);
     lanes

@@ -53,7 +53,7 @@ proptest! {
     fn every_kernel_gives_the_same_bits(rows in rows()) {
         let (mut chosen, mut portable) = (vec![0.5; rows.len().pow(2)], vec![0.5; rows.len().pow(2)]);
         add_products(&slices(&rows), &mut chosen);
-        add_products_portable::<false>(&slices(&rows), &mut portable);
+        add_products_by::<Portable>(&slices(&rows), &mut portable);
         prop_assert_eq!(bits(&chosen), bits(&portable));
     }
 
