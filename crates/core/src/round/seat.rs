@@ -88,6 +88,10 @@ pub struct UpdateReceipt {
     pub learning_rate: Option<f64>,
 }
 
+/// Largest loss, learning rate or normalizer taken from a worker: weights are made of them, and one worker's absurd figure
+/// must not make a weight that is no float32, which would fail the round for all.
+const FIGURE_MAX: f64 = 1e12;
+
 impl UpdateReceipt {
     /// An update with nothing said about it but its size.
     #[must_use]
@@ -111,15 +115,21 @@ impl UpdateReceipt {
         if self.examples == 0 {
             return Err("examples is 0; an update needs at least one training example".into());
         }
-        let metrics = [
-            ("loss", self.loss),
-            ("accuracy", self.accuracy),
-            ("base_loss", self.base_loss),
-            ("normalizer", self.normalizer),
-            ("learning_rate", self.learning_rate),
-        ];
-        if let Some((name, value)) = metrics.into_iter().find(|(_, value)| value.is_some_and(|v| !v.is_finite())) {
-            return Err(format!("{name} is {value:?}; metrics must be finite numbers"));
+        for (name, value) in [("loss", self.loss), ("accuracy", self.accuracy)] {
+            if let Some(value) = value.filter(|value| !value.is_finite()) {
+                return Err(format!("{name} is {value}; metrics must be finite numbers"));
+            }
+        }
+        if let Some(loss) = self.base_loss.filter(|loss| !(-FIGURE_MAX..=FIGURE_MAX).contains(loss)) {
+            return Err(format!("base_loss is {loss}; it must be a number within ±{FIGURE_MAX:e}"));
+        }
+        for (name, value) in [("normalizer", self.normalizer), ("learning_rate", self.learning_rate)] {
+            if let Some(value) = value.filter(|value| !(1.0 / FIGURE_MAX..=FIGURE_MAX).contains(value)) {
+                return Err(format!("{name} is {value}; it must be within {:e} and {FIGURE_MAX:e}", 1.0 / FIGURE_MAX));
+            }
+        }
+        if self.steps == Some(0) {
+            return Err("steps is 0; an update needs at least one local step".into());
         }
         self.evaluation.as_ref().map_or(Ok(()), Evaluation::check)
     }
@@ -215,6 +225,38 @@ impl Seat {
             SeatState::Evaluated { evaluation } => Some(evaluation),
             SeatState::Reported { receipt } => receipt.evaluation.as_ref(),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_weights_are_made_of_is_held_to_bounds() {
+        let receipt = || UpdateReceipt::new(Digest::blake3([1; 32]), 4, 10);
+        let fine = UpdateReceipt {
+            base_loss: Some(2.3),
+            steps: Some(30),
+            normalizer: Some(30.0),
+            learning_rate: Some(0.1),
+            ..receipt()
+        };
+        assert_eq!(fine.check(), Ok(()));
+        let bad = [
+            ("loss", UpdateReceipt { loss: Some(f64::NAN), ..receipt() }),
+            ("base_loss", UpdateReceipt { base_loss: Some(f64::MAX), ..receipt() }),
+            ("base_loss", UpdateReceipt { base_loss: Some(f64::NAN), ..receipt() }),
+            ("normalizer", UpdateReceipt { normalizer: Some(f64::MAX), ..receipt() }),
+            ("normalizer", UpdateReceipt { normalizer: Some(0.0), ..receipt() }),
+            ("learning_rate", UpdateReceipt { learning_rate: Some(-0.1), ..receipt() }),
+            ("steps", UpdateReceipt { steps: Some(0), ..receipt() }),
+            ("examples", UpdateReceipt { examples: 0, ..receipt() }),
+        ];
+        for (name, receipt) in bad {
+            let problem = receipt.check().unwrap_err();
+            assert!(problem.starts_with(&format!("{name} is ")), "{problem}");
         }
     }
 }
