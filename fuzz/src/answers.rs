@@ -17,6 +17,9 @@ use polder_policy::{ChunkJob, Limits, Policy, PolicyError, PolicyHost, Span};
 
 use self::image::{Image, STATE_BYTES_MAX, Source};
 
+/// Largest `proximal-mu` and `alpha`.
+const STRENGTH_MAX: f64 = 1e9;
+
 struct World {
     host: PolicyHost,
     placement: Policy,
@@ -95,9 +98,9 @@ fn traits(source: &mut Source<'_>) -> (Image, bool) {
         && (statistics == 0 || shape != 0)
         && state_tensors <= 4
         && (state_tensors == 0 || has_step)
-        && mu.is_none_or(|mu| mu.is_finite() && mu >= 0.0)
+        && mu.is_none_or(|mu| (0.0..=STRENGTH_MAX).contains(&mu))
         && (correction != 2 || index < state_tensors)
-        && (correction != 3 || alpha.is_finite() && alpha > 0.0);
+        && (correction != 3 || alpha > 0.0 && alpha <= STRENGTH_MAX);
     (image, is_allowed)
 }
 
@@ -110,7 +113,7 @@ fn describe(source: &mut Source<'_>) {
     if let Ok(traits) = outcome {
         assert!(traits.updates_min > 0 && traits.state_tensors <= 4, "{traits:?}");
         let mu = traits.training.proximal_mu;
-        assert!(mu.is_none_or(|mu| mu.is_finite() && mu >= 0.0), "{traits:?}");
+        assert!(mu.is_none_or(|mu| (0.0..=STRENGTH_MAX).contains(&mu)), "{traits:?}");
     }
 }
 
