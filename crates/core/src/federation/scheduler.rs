@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::id::{QuestionId, RoundNumber, RunId, WorkerName};
 use crate::policy::{Demand, Placed, PlacementAnswer, PlacementQuestion, PolicyChoice, WorkerSnapshot, tidy_reason};
-use crate::round::{Phase, Round, RoundEvent, Seat, SeatState, Terms};
+use crate::round::{Phase, Round, RoundEvent, Seat, SeatState};
 use crate::run::Run;
 use crate::worker::Worker;
 
@@ -88,7 +88,7 @@ impl Federation {
         if is_ready {
             return Some(Demand { run: id.clone(), round: round.number, seats, seats_min, candidates });
         }
-        let reason = self.why_waiting(run, found, &terms);
+        let reason = self.why_waiting(run, found, (seats, seats_min));
         self.pass_on(id, RoundEvent::Waited { candidates: found, reason }, effects);
         None
     }
@@ -136,7 +136,7 @@ impl Federation {
         self.may_stand_in(run, round).filter(is_free).map(|worker| worker.name.clone()).collect()
     }
 
-    fn why_waiting(&self, run: &Run, found: u32, terms: &Terms) -> String {
+    fn why_waiting(&self, run: &Run, found: u32, (seats, seats_min): (u32, u32)) -> String {
         let (data, kind) = (&run.spec.dataset, &run.spec.trainer.kind);
         let connected = self.workers.values().filter(|worker| worker.is_connected());
         let (mut here, mut offering, mut draining) = (0_u32, 0_u32, 0_u32);
@@ -145,7 +145,7 @@ impl Federation {
             offering += u32::from(worker.offers(data, kind));
             draining += u32::from(worker.offers(data, kind) && worker.is_draining);
         }
-        let wanted = if found < terms.quorum { terms.quorum } else { terms.seats };
+        let wanted = if found < seats_min { seats_min } else { seats };
         let mut reason = format!("{wanted} free workers with data set `{data}` and trainer `{kind}`: {found} are free");
         reason.push_str(&format!(", {offering} offer it, {here} are connected"));
         if draining > 0 {
