@@ -12,7 +12,7 @@ use crate::failure::Ended;
 
 /// More than any coordinator takes.
 const COMPONENT_BYTES_MAX: u64 = 64 << 20;
-const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const CORE_MODULE: &[u8; 8] = b"\0asm\x01\0\0\0";
 
 /// The component in the file at `path`.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Bytes> {
@@ -31,6 +31,24 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Bytes> {
         bytes = wrap(&bytes).map_err(unusable)?;
     }
     Ok(bytes.into())
+}
+
+/// What a worker should read in place of the release policy that it was given: where that is a file with a core module, a component of
+/// the same name, in a folder to keep until the worker has read it.
+pub(crate) fn for_worker(release: &str) -> anyhow::Result<Option<(tempfile::TempDir, String)>> {
+    // as the worker tells files from built-in names
+    if !release.ends_with(".wasm") && !release.contains('/') {
+        return Ok(None);
+    }
+    let path = Path::new(release);
+    let mut start = [0; CORE_MODULE.len()];
+    let is_module = std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok());
+    let Some(name) = path.file_name().filter(|_| is_module && start == *CORE_MODULE) else { return Ok(None) };
+    let folder = tempfile::tempdir()?;
+    let component = folder.path().join(name);
+    std::fs::write(&component, read(path)?)?;
+    let text = component.display().to_string();
+    Ok(Some((folder, text)))
 }
 
 /// The component that a core module's custom sections describe.
@@ -52,6 +70,18 @@ mod tests {
         assert!(read(&path).unwrap_err().to_string().contains("it is no WebAssembly"));
         std::fs::write(&path, b"\0asm\x0d\0\x01\0").unwrap();
         assert_eq!(read(&path).unwrap().len(), 8);
+    }
+
+    #[test]
+    fn only_core_modules_are_wrapped_for_a_worker() {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sdk-module.wasm");
+        let (folder, file) = for_worker(module.to_str().unwrap()).unwrap().unwrap();
+        assert_eq!(Path::new(&file), folder.path().join("sdk-module.wasm"));
+        assert_eq!(std::fs::read(&file).unwrap(), read(&module).unwrap());
+        assert!(for_worker(&file).unwrap().is_none(), "a component was wrapped again");
+        for other in ["allow-all", "no-such-file.wasm"] {
+            assert!(for_worker(other).unwrap().is_none(), "{other}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Context;
+use crate::component;
 use crate::failure::Ended;
 use crate::home::Home;
 use crate::output::{Output, talk};
@@ -74,6 +75,7 @@ impl Start {
                 (Some(name.clone()), home.worker(&name))
             }
         };
+        let wrapped = self.release.as_deref().map(component::for_worker).transpose()?.flatten();
         let raw = RawConfig {
             dir: dir.clone(),
             join: self.join,
@@ -83,7 +85,7 @@ impl Start {
             data: self.data,
             slots: Some(self.slots),
             allow_aggregation: self.allow_aggregation,
-            release: self.release,
+            release: wrapped.as_ref().map(|(_, file)| file.clone()).or(self.release),
             release_parameters: self.release_parameters,
         };
         let config = Config::try_from(raw)?;
@@ -91,6 +93,7 @@ impl Start {
         let building = tokio::task::spawn_blocking(move || Worker::build(config));
         let build = async { building.await?.context("the worker cannot start") };
         let worker = signals.unless_stopped(build).await?;
+        drop(wrapped);
         let shutdown = CancellationToken::new();
         in_order(signals, shutdown.clone(), serve(worker, dir, context.output, shutdown)).await
     }
