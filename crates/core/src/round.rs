@@ -190,7 +190,7 @@ impl Round {
             RoundEvent::PlacementAsked => self.placement_asked()?,
             RoundEvent::Placed { chosen, by, reason } => self.place(now, terms, (chosen, by), reason, &mut effects)?,
             RoundEvent::PlacementFailed { reason } => self.placement_failed(&reason, &mut effects)?,
-            RoundEvent::PlacementDeclined { reason } => self.placement_declined(now, reason)?,
+            RoundEvent::PlacementDeclined { reason } => self.placement_declined(now, terms, reason)?,
             RoundEvent::PlacementReplaced { reason, by } => self.replace_placement(&reason, by, &mut effects)?,
             RoundEvent::AggregationReplaced { reason, by } => self.replace_aggregation(&reason, by, &mut effects)?,
             RoundEvent::Accepted { worker } => self.accept(&worker)?,

@@ -293,7 +293,7 @@ fn random_moves_reach_commits_and_ends() {
     let mut runner = TestRunner::deterministic();
     let moves = proptest::collection::vec(a_move(), 150);
     let (mut commits, mut abandoned, mut ended, mut stale) = (0, 0, 0, 0);
-    for play in 0..60 {
+    for play in 0..300 {
         let specs = proptest::collection::vec(a_spec(), RUNS_SUBMITTED).new_tree(&mut runner).unwrap().current();
         // Every other federation buffers: a round closes with the first update and the others are late.
         let buffers = |mut spec: RunSpec| {

@@ -5,6 +5,7 @@ use crate::id::{PolicyId, PolicyName, PolicyVersion, RunId};
 use crate::policy::{AggregationTraits, PolicyChoice, PolicyKind, PolicyRef};
 use crate::round::RoundEvent;
 use crate::run::Run;
+use crate::spec::CohortSpec;
 
 impl Federation {
     /// The same bytes under the same name and version again say nothing new, but a first signature is kept.
@@ -67,9 +68,9 @@ impl Federation {
         aggregation: Option<(PolicyRef, AggregationTraits)>,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let quorum = self.running(id)?.spec.cohort.quorum;
+        let cohort = self.running(id)?.spec.cohort;
         if let Some((policy, traits)) = &aggregation {
-            check_fit(policy, traits, quorum)?;
+            check_fit(policy, traits, &cohort)?;
         }
         let Some(run) = self.runs.get_mut(id) else { return Err(Refusal::UnknownRun { run: id.clone() }) };
         let mut changes = Vec::new();
@@ -137,7 +138,14 @@ fn roll_back_aggregation(run: &mut Run, failed: &PolicyRef, to: (PolicyRef, Aggr
     Some(run.aggregation.to_string())
 }
 
-/// Whether a run with this quorum can be aggregated by a policy that says this of itself.
-pub(super) fn check_fit(policy: &PolicyRef, traits: &AggregationTraits, quorum: u32) -> Result<(), Refusal> {
-    traits.check(quorum).map_err(|problem| Refusal::Unfit { policy: policy.to_string(), problem })
+/// Whether a run with such cohorts can be aggregated by a policy that says this of itself.
+pub(super) fn check_fit(policy: &PolicyRef, traits: &AggregationTraits, cohort: &CohortSpec) -> Result<(), Refusal> {
+    let unfit = |problem| Refusal::Unfit { policy: policy.to_string(), problem };
+    traits.check(cohort.quorum).map_err(unfit)?;
+    // A late update was corrected by the `c` or `h` of its own round, and would be counted with that of another.
+    if traits.training.correction.is_some() && cohort.staleness_max > 0 {
+        let problem = "it corrects local gradients, which is only right in rounds that wait for their own updates; set `cohort.staleness_max` to 0";
+        return Err(unfit(problem.into()));
+    }
+    Ok(())
 }

@@ -24,7 +24,7 @@ impl Federation {
             return Err(Refusal::RunExists { run: id });
         }
         spec.check()?;
-        check_fit(&spec.aggregation, &traits, spec.cohort.quorum)?;
+        check_fit(&spec.aggregation, &traits, &spec.cohort)?;
         let text = format!("{id} submitted: {} rounds on `{}`", spec.rounds, spec.dataset);
         effects.announce(Some(&id), None, None, "run-submitted", text);
         self.runs.insert(id.clone(), Run::submit(id.clone(), spec, traits, effects.now));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Phase, Round, RoundEffect, Seat, SeatState, Task};
 use crate::id::{RoundNumber, WorkerName};
+use crate::policy::PolicyChoice;
 use crate::time::Timestamp;
 
 /// Where a seat that outlived its round comes from.
@@ -79,7 +80,7 @@ impl Round {
 
     /// Takes over whoever is still at it in the round before this one, or has reported since that round stopped counting.
     pub(crate) fn take_over(&mut self, closed: &mut Self, now: Timestamp) {
-        if self.task != Task::Train {
+        if self.task != Task::Train || !self.is_decided_like(closed) {
             return;
         }
         let closing = closed.deadline.unwrap_or(now);
@@ -102,6 +103,14 @@ impl Round {
         if !taken.is_empty() {
             let text = format!("carried over from round {}: {}", closed.number, taken.join(", "));
             self.reasons.push(text);
+        }
+    }
+
+    /// Whether updates made for `closed` may count here: a region agreed to the policy that it was asked for, and to no other.
+    fn is_decided_like(&self, closed: &Self) -> bool {
+        match (&closed.aggregation, &self.aggregation) {
+            (PolicyChoice::Pinned(before), PolicyChoice::Pinned(now)) => before.decides_like(now),
+            _ => true,
         }
     }
 

@@ -88,7 +88,7 @@ pub struct UpdateReceipt {
     pub learning_rate: Option<f64>,
 }
 
-/// Largest loss, learning rate or normalizer taken from a worker: weights are made of them, and one worker's absurd figure
+/// Largest base loss, learning rate or normalizer taken from a worker: weights are made of them, and one worker's absurd figure
 /// must not make a weight that is no float32, which would fail the round for all.
 const FIGURE_MAX: f64 = 1e12;
 
@@ -115,13 +115,14 @@ impl UpdateReceipt {
         if self.examples == 0 {
             return Err("examples is 0; an update needs at least one training example".into());
         }
-        for (name, value) in [("loss", self.loss), ("accuracy", self.accuracy)] {
-            if let Some(value) = value.filter(|value| !value.is_finite()) {
-                return Err(format!("{name} is {value}; metrics must be finite numbers"));
+        for (name, value, max) in [("loss", self.loss, f64::from(f32::MAX)), ("base_loss", self.base_loss, FIGURE_MAX)]
+        {
+            if let Some(value) = value.filter(|value| !(-max..=max).contains(value)) {
+                return Err(format!("{name} is {value}; it must be a finite number within ±{max:e}"));
             }
         }
-        if let Some(loss) = self.base_loss.filter(|loss| !(-FIGURE_MAX..=FIGURE_MAX).contains(loss)) {
-            return Err(format!("base_loss is {loss}; it must be a number within ±{FIGURE_MAX:e}"));
+        if let Some(accuracy) = self.accuracy.filter(|accuracy| !(0.0..=1.0).contains(accuracy)) {
+            return Err(format!("accuracy is {accuracy}; it must be a number within 0 and 1"));
         }
         for (name, value) in [("normalizer", self.normalizer), ("learning_rate", self.learning_rate)] {
             if let Some(value) = value.filter(|value| !(1.0 / FIGURE_MAX..=FIGURE_MAX).contains(value)) {
@@ -246,6 +247,8 @@ mod tests {
         assert_eq!(fine.check(), Ok(()));
         let bad = [
             ("loss", UpdateReceipt { loss: Some(f64::NAN), ..receipt() }),
+            ("loss", UpdateReceipt { loss: Some(1e308), ..receipt() }),
+            ("accuracy", UpdateReceipt { accuracy: Some(1.5), ..receipt() }),
             ("base_loss", UpdateReceipt { base_loss: Some(f64::MAX), ..receipt() }),
             ("base_loss", UpdateReceipt { base_loss: Some(f64::NAN), ..receipt() }),
             ("normalizer", UpdateReceipt { normalizer: Some(f64::MAX), ..receipt() }),

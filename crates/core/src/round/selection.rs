@@ -130,10 +130,20 @@ impl Round {
         Ok(())
     }
 
-    pub(super) fn placement_declined(&mut self, now: Timestamp, reason: String) -> Result<(), RoundRefusal> {
+    pub(super) fn placement_declined(
+        &mut self,
+        now: Timestamp,
+        terms: &Terms,
+        reason: String,
+    ) -> Result<(), RoundRefusal> {
         self.open_phase()?;
+        let has_quorum = self.active() == 0 && self.reported() >= terms.quorum;
         self.quiet_until = Some(now.plus_ms(RETRY_MS));
         if let Phase::Selection(selection) = &mut self.phase {
+            // Updates that were carried over may be a quorum already; a policy that declines for ever must not hold them up.
+            if has_quorum {
+                selection.quorum_since.get_or_insert(now);
+            }
             selection.waiting_for = format!("the placement policy, which declined: {reason}");
         }
         Ok(())

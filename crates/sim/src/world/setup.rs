@@ -126,6 +126,9 @@ fn a_run(at: u64, workers: u64, plan: &Plan, dice: &mut Dice) -> (RunId, RunSpec
     let has_evaluation = dice.chance(0.5);
     let has_target = has_evaluation && dice.chance(0.3);
     let (placement, aggregation) = (a_placement(dice), an_aggregation(dice));
+    // Corrected gradients need rounds that wait for their own updates; the federation refuses others.
+    let is_corrected = traits_of(&aggregation).training.correction.is_some();
+    let staleness_max = if is_corrected { 0 } else { staleness_max };
     let spec = RunSpec {
         name: "digits".into(),
         model: ModelSpec { digest: digest(&[b"first", &at.to_le_bytes()]), bytes: 400, parameters: 100 },

@@ -1,6 +1,7 @@
 use super::world::{ROUND_MS, World, run, update_of, wants, worker};
 use crate::effect::AggregationTask;
 use crate::id::AssignmentId;
+use crate::policy::{AggregationTraits, Correction, PolicyRef, TrainingNeeds};
 use crate::round::SeatState;
 use crate::spec::{CohortSpec, RunSpec};
 use crate::{Effect, Event};
@@ -192,4 +193,33 @@ fn a_run_that_ends_or_is_stopped_cancels_whoever_is_at_it() {
 fn staleness_is_bounded() {
     let event = Event::RunSubmitted { run: run("r"), spec: buffers(1, 1, 65).into(), traits: Default::default() };
     World::with(&[]).refuses(event, "bad_spec").submitted("s", buffers(1, 1, 64));
+}
+
+#[test]
+fn corrected_gradients_and_late_updates_do_not_go_together() {
+    let correction = Some(Correction::DynamicRegularizer { alpha: 0.1 });
+    let traits = AggregationTraits {
+        training: TrainingNeeds { correction, ..TrainingNeeds::default() },
+        ..AggregationTraits::default()
+    };
+    let submit = |staleness_max| Event::RunSubmitted {
+        run: run("s"),
+        spec: Box::new(buffers(1, 1, staleness_max)),
+        traits: traits.clone(),
+    };
+    let aggregation = Some((wants(1, 1).aggregation, traits.clone()));
+    let swap = Event::PoliciesSet { run: run("r"), placement: None, aggregation };
+    let world = one_behind(1).refuses(submit(1), "unfit_policy").refuses(swap, "unfit_policy");
+    world.event(submit(0)).replays();
+}
+
+#[test]
+fn a_late_update_is_not_given_to_a_policy_that_its_region_was_not_asked_for() {
+    let mut other: PolicyRef = wants(1, 1).aggregation;
+    other.digest = crate::Digest::sha256([0xee; 32]);
+    let swap =
+        Event::PoliciesSet { run: run("r"), placement: None, aggregation: Some((other, AggregationTraits::default())) };
+    let world = one_behind(2).event(swap).aggregated("r");
+    assert_eq!(world.cancelled("b"), ["the round closed without it"]);
+    world.replays();
 }
