@@ -2,7 +2,8 @@
 //!
 //! An entry is a digest, a signer, or a policy that ships with this very program. The worker checks signatures itself. The list
 //! binds what a run asks for: an assignment under any other policy is declined. What a coordinator then does with updates that it
-//! has is beyond a worker's sight; where its policy fails and the run says so, a round is decided by the built-in `fedavg`.
+//! has is beyond a worker's sight: where its policy fails and the run's `on_failure` says so, the round is decided by the built-in `fedavg`
+//! or by the policy that decided before. A digest does not bind the parameters that a run gives the policy.
 
 use std::fmt;
 

@@ -184,6 +184,10 @@ impl ReleaseGuard {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let run = &assignment.id.run;
         let mut ledger = self.ledgers.open(run).map_err(|why| self.without_ledger(&why))?;
+        let round = assignment.id.round;
+        if ledger.is_settled(round) {
+            return Err(self.withheld(format!("what it decided about round {round} before stands; it decides once")));
+        }
         let question = ReleaseQuestion {
             seed: rand::random(),
             update,
@@ -192,6 +196,9 @@ impl ReleaseGuard {
             state: ledger.state_of(self.policy.digest()),
         };
         let decided = self.decide(&question, &mut ledger);
+        if decided.as_ref().map_or(true, |treatment| treatment.noise.is_some_and(|noise| noise > 0.0)) {
+            ledger.settle(round);
+        }
         self.ledgers.save(run, &ledger).map_err(|why| self.without_ledger(&why))?;
         decided.map_err(|reason| self.withheld(reason))
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
 use polder_core::policy::{ReleaseBudget, STATE_BYTES_MAX};
-use polder_core::{Digest, RunId};
+use polder_core::{Digest, RoundNumber, RunId};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
@@ -24,6 +24,10 @@ pub(super) struct Ledger {
     /// Updates that were let out, from the moment of the decision on.
     released: u64,
     withheld: u64,
+    /// The last round whose update was withheld, or let out with noise: it is not decided again. Two samples of the noise would
+    /// average it away, and a second try at a decision that was left to chance is another chance. 0 for none.
+    #[serde(default)]
+    settled_round: RoundNumber,
     /// The policy that returned `state`; to another it would mean nothing.
     policy: Option<Digest>,
     /// Hexadecimal.
@@ -33,6 +37,14 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn budget(&self) -> ReleaseBudget {
         ReleaseBudget { released: self.released, withheld: self.withheld }
+    }
+
+    pub(super) fn is_settled(&self, round: RoundNumber) -> bool {
+        round <= self.settled_round
+    }
+
+    pub(super) fn settle(&mut self, round: RoundNumber) {
+        self.settled_round = self.settled_round.max(round);
     }
 
     pub(super) fn state_of(&self, policy: Digest) -> Vec<u8> {

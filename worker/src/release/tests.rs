@@ -54,8 +54,14 @@ fn refusal(policy: Option<&str>, parameters: &str) -> String {
 }
 
 fn review(guard: &ReleaseGuard, cohort: u32) -> Result<Treatment, String> {
+    review_in(guard, 1, cohort)
+}
+
+fn review_in(guard: &ReleaseGuard, round: u32, cohort: u32) -> Result<Treatment, String> {
     let region = Region::new("eu-west").unwrap();
-    guard.review(&assignment(cohort), &region, numbers()).map_err(|withheld| withheld.to_string())
+    let mut assignment = assignment(cohort);
+    assignment.id.round = round;
+    guard.review(&assignment, &region, numbers()).map_err(|withheld| withheld.to_string())
 }
 
 fn budget(guard: &ReleaseGuard) -> ReleaseBudget {
@@ -83,7 +89,7 @@ fn what_the_policy_says_is_to_be_done_and_counts_across_restarts() {
     let reason = review(&guard, 2).unwrap_err();
     assert!(reason.starts_with("withheld by release policy min-cohort@"), "{reason}");
     assert!(reason.contains("the round has 2 workers"), "{reason}");
-    assert_eq!(review(&guard, 3), Ok(Treatment::default()));
+    assert_eq!(review_in(&guard, 2, 3), Ok(Treatment::default()));
     assert_eq!(budget(&guard), ReleaseBudget { released: 3, withheld: 1 });
 }
 
@@ -101,10 +107,27 @@ fn the_policy_gets_its_own_state_and_no_other_policys() {
     guard.ledgers.save(&run, &ledger).unwrap();
     assert_eq!(review(&guard, 1), Ok(Treatment { noise: Some(0.25), ..Treatment::default() }));
     // It returned an empty one.
-    assert_eq!(review(&guard, 1), Ok(Treatment::default()));
+    assert_eq!(review_in(&guard, 2, 1), Ok(Treatment::default()));
     ledger.released(Digest::sha256([1; 32]), noise);
     guard.ledgers.save(&run, &ledger).unwrap();
-    assert_eq!(review(&guard, 1), Ok(Treatment::default()));
+    assert_eq!(review_in(&guard, 3, 1), Ok(Treatment::default()));
+}
+
+#[test]
+fn what_was_noised_or_withheld_is_not_decided_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let strict = || open(&dir, Some("min-cohort"), r#"{"cohort_min": 3}"#).unwrap();
+    assert!(review_in(&strict(), 4, 2).unwrap_err().contains("the round has 2 workers"));
+    for (round, cohort) in [(4, 3), (3, 3)] {
+        let reason = review_in(&strict(), round, cohort).unwrap_err();
+        assert!(reason.contains("stands; it decides once"), "{reason}");
+    }
+    assert_eq!(budget(&strict()), ReleaseBudget { released: 0, withheld: 1 });
+    // What left as it was may leave again, after a crash for instance: it is the same update.
+    for released in 1..=2 {
+        assert_eq!(review_in(&strict(), 5, 3), Ok(Treatment::default()));
+        assert_eq!(budget(&strict()), ReleaseBudget { released, withheld: 1 });
+    }
 }
 
 #[test]
