@@ -88,7 +88,7 @@ impl New {
             return context.output.object(&Made { path: &path, name: &name, kind, lang, commands });
         }
         talk(&format!(
-            "{name}, a {kind} policy, is in {}. Build it, and try it on its recorded case:\n",
+            "{name}, a policy for {kind}, is in {}. Build it, and try it on its recorded case:\n",
             path.display()
         ))?;
         context.output.line(&format!("cd {}", quoted(&path)))?;

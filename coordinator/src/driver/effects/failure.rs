@@ -44,7 +44,8 @@ impl AggregationFailure {
 }
 
 fn is_policys(error: &PolicyError) -> bool {
-    !matches!(error, PolicyError::Host { .. } | PolicyError::Cache { .. })
+    // A question that cannot be put is ours, too: a statistic of a damaged file, for instance.
+    !matches!(error, PolicyError::Host { .. } | PolicyError::Cache { .. } | PolicyError::Question { .. })
 }
 
 #[cfg(test)]
