@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), polder_policy::PolicyError> {
-//! # let question: polder_core::policy::AggregationQuestion = unimplemented!();
+//! # let question = polder_core::policy::AggregationQuestion::default();
 //! use polder_policy::{Limits, PolicyHost};
 //!
 //! let host = PolicyHost::new(Limits::default(), None)?;
