@@ -53,10 +53,10 @@ struct Batch {
 }
 
 impl Batch {
-    /// Whether nobody waits for this batch and nothing follows from it: workers that merely accepted. A crash before it
-    /// is journaled is as if their word had been lost on its way.
+    /// Whether nobody waits for what happened in this batch and nothing follows from it: workers that merely accepted. A
+    /// crash before it is journaled is as if their word had been lost on its way, so questions are answered meanwhile.
     fn is_unhurried(&self) -> bool {
-        self.effects.is_empty() && self.lines.is_empty() && self.replies.is_empty() && self.queries.is_empty()
+        self.effects.is_empty() && self.lines.is_empty() && self.replies.is_empty()
     }
 }
 
@@ -129,11 +129,9 @@ impl Driver {
         while let Some(request) = self.inbox.recv().await {
             self.take(request, &mut batch);
         }
-        if !self.unhurried.is_empty() {
-            // Something to wait for, so that nothing is left behind.
-            batch.queries.push(Box::new(|_| ()));
-        }
-        self.finish(batch).await
+        self.finish(batch).await?;
+        // So that nothing is left behind.
+        self.append(&[]).await
     }
 
     fn tick(&mut self) -> Timestamp {
@@ -175,12 +173,8 @@ impl Driver {
     /// Journals the batch, acts on it, answers.
     async fn finish(&mut self, mut batch: Batch) -> Result<(), CoordinatorError> {
         self.unhurried.append(&mut batch.entries);
-        if batch.is_unhurried() && self.unhurried.len() < BATCH_MAX {
-            return Ok(());
-        }
-        if !self.unhurried.is_empty() {
-            self.store.append(&self.unhurried, &batch.lines).await?;
-            self.unhurried.clear();
+        if !batch.is_unhurried() || self.unhurried.len() >= BATCH_MAX {
+            self.append(&batch.lines).await?;
         }
         for effect in batch.effects {
             self.performer.perform(effect);
@@ -196,6 +190,15 @@ impl Driver {
             query(&self.federation);
         }
         self.check(&batch.touched);
+        Ok(())
+    }
+
+    /// Brings what waits for the journal there, with the `lines` that belong to it.
+    async fn append(&mut self, lines: &[LogLine]) -> Result<(), CoordinatorError> {
+        if !self.unhurried.is_empty() {
+            self.store.append(&self.unhurried, lines).await?;
+            self.unhurried.clear();
+        }
         Ok(())
     }
 
