@@ -22,9 +22,12 @@ use crate::certificate::{self, Fingerprint, Validity};
 use crate::credentials::{Credentials, InvalidCredentials, split_pem};
 use crate::files::{self, FileError};
 use crate::identity::Identity;
+use crate::sealed::{ClusterKey, SealError};
 
 /// The file inside the authority's directory: certificate and key in PEM.
 pub const AUTHORITY_FILE: &str = "authority.pem";
+/// What the sealed authority of a shared database is sealed for.
+const SEALED_FOR: &str = "polder certificate authority";
 /// How long a new authority lives: ten years.
 pub const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How far certificates reach into the past, so that a peer whose clock is a little behind can use one at once.
@@ -45,6 +48,19 @@ pub enum AuthorityError {
         path.display()
     )]
     Unusable { path: PathBuf, source: UnusableAuthority },
+    #[error(
+        "the certificate authority in the database cannot be opened with this cluster key; give this coordinator the \
+         key file that the federation's other coordinators have"
+    )]
+    Sealed(#[from] SealError),
+    #[error("the certificate authority in the database is not usable; restore the database from a backup")]
+    SealedUnusable(#[source] UnusableAuthority),
+    #[error(
+        "`{}` holds another certificate authority ({local}) than the database ({shared}): this directory belonged to \
+         another federation; give another directory, or remove that file if nothing needs it any more",
+        path.display()
+    )]
+    Foreign { path: PathBuf, local: Fingerprint, shared: Fingerprint },
     #[error(
         "the certificate authority expired at {}; start a new one and enrol every worker again",
         certificate::date(*at)
@@ -100,6 +116,38 @@ impl CertificateAuthority {
         }
         let text = files::read(&path)?;
         Self::from_pem(&text).map_err(|source| AuthorityError::Unusable { path, source })
+    }
+
+    /// For the database that several coordinators share: the authority in `dir`, where a single coordinator has made one
+    /// before, else a new one; sealed with `key`.
+    pub fn sealed(dir: &Path, key: &ClusterKey, now: Timestamp) -> Result<Vec<u8>, AuthorityError> {
+        let path = dir.join(AUTHORITY_FILE);
+        let text = if path.exists() {
+            let text = files::read(&path)?;
+            Self::from_pem(&text).map_err(|source| AuthorityError::Unusable { path, source })?;
+            text
+        } else {
+            new_authority(now)?
+        };
+        Ok(key.seal(SEALED_FOR, text.as_bytes())?)
+    }
+
+    /// Opens what [`CertificateAuthority::sealed`] made. One in `dir` must be the same.
+    pub fn open_sealed(dir: &Path, key: &ClusterKey, sealed: &[u8]) -> Result<Self, AuthorityError> {
+        let text = String::from_utf8(key.open(SEALED_FOR, sealed)?).map_err(|_| SealError::Damaged)?;
+        let shared = Self::from_pem(&text).map_err(AuthorityError::SealedUnusable)?;
+        let path = dir.join(AUTHORITY_FILE);
+        if path.exists() {
+            let text = files::read(&path)?;
+            let local = match Self::from_pem(&text) {
+                Ok(local) => local.fingerprint(),
+                Err(source) => return Err(AuthorityError::Unusable { path, source }),
+            };
+            if local != shared.fingerprint() {
+                return Err(AuthorityError::Foreign { path, local, shared: shared.fingerprint() });
+            }
+        }
+        Ok(shared)
     }
 
     fn from_pem(text: &str) -> Result<Self, UnusableAuthority> {

@@ -11,6 +11,7 @@
 //! | [`endpoint`] | where the coordinator listens: `host:port` |
 //! | [`token`] | what a newcomer is given: where to go, whom to trust there, and a secret to show once |
 //! | [`credentials`] | a certificate, its key and its CA in one private file; requests for new ones |
+//! | [`sealed`] | secrets that lie in a shared database, sealed with the cluster key |
 //! | [`signature`] | who vouches for a policy: Ed25519 over its digest |
 //! | [`tls`] | the handshakes, both sides |
 //! | [`mod@explain`] | one actionable sentence for a failed connection |
@@ -24,6 +25,7 @@ pub mod endpoint;
 pub mod explain;
 pub mod files;
 pub mod identity;
+pub mod sealed;
 pub mod signature;
 pub mod tls;
 pub mod token;
@@ -38,6 +40,7 @@ pub use credentials::{Credentials, CredentialsError, KeyRequest};
 pub use endpoint::Endpoint;
 pub use explain::explain;
 pub use identity::{Identity, OperatorName};
+pub use sealed::{ClusterKey, ClusterKeyError, SealError};
 pub use signature::{PublicKey, SignatureError, Signer};
 pub use tls::{Accepted, Acceptor, ConnectError, Connector, EnrolmentConnector, HandshakeError, SecureStream};
 pub use token::{JoinToken, TokenSecret};

@@ -20,6 +20,45 @@ fn an_authority_is_made_once_and_opened_after() {
     assert_eq!(issued.fingerprint(), world.authority.fingerprint());
 }
 
+fn cluster_key(dir: &Path, digit: &str) -> ClusterKey {
+    use std::os::unix::fs::PermissionsExt;
+
+    let path = dir.join("cluster-key");
+    fs::write(&path, format!("{}{}", "01".repeat(31), digit.repeat(2))).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    ClusterKey::load(&path).unwrap()
+}
+
+#[test]
+fn coordinators_with_one_key_share_a_sealed_authority() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let key = cluster_key(first.path(), "2");
+    let sealed = CertificateAuthority::sealed(first.path(), &key, now()).unwrap();
+    let opened = CertificateAuthority::open_sealed(first.path(), &key, &sealed).unwrap();
+    let elsewhere = CertificateAuthority::open_sealed(second.path(), &key, &sealed).unwrap();
+    assert_eq!(opened.fingerprint(), elsewhere.fingerprint());
+    let issued = elsewhere.issue_client(&worker("eu", "w"), now(), HOUR).unwrap();
+    assert_eq!(issued.fingerprint(), opened.fingerprint());
+
+    let other = cluster_key(second.path(), "3");
+    let refusal = chain(&CertificateAuthority::open_sealed(second.path(), &other, &sealed).unwrap_err());
+    assert!(refusal.contains("the key file that the federation's other coordinators have"), "{refusal}");
+    let garbage = key.seal(SEALED_FOR, b"garbage").unwrap();
+    let refusal = chain(&CertificateAuthority::open_sealed(second.path(), &key, &garbage).unwrap_err());
+    assert!(refusal.contains("restore the database"), "{refusal}");
+}
+
+#[test]
+fn a_single_coordinators_authority_is_adopted_and_another_ones_refused() {
+    let (world, other) = (TestAuthority::new(), TestAuthority::new());
+    let key = cluster_key(world.dir.path(), "2");
+    let sealed = CertificateAuthority::sealed(world.dir.path(), &key, now()).unwrap();
+    let opened = CertificateAuthority::open_sealed(world.dir.path(), &key, &sealed).unwrap();
+    assert_eq!(opened.fingerprint(), world.authority.fingerprint());
+    let refusal = CertificateAuthority::open_sealed(other.dir.path(), &key, &sealed).unwrap_err();
+    assert!(matches!(refusal, AuthorityError::Foreign { .. }), "{refusal}");
+}
+
 #[test]
 fn a_damaged_authority_is_never_replaced() {
     let (world, other) = (TestAuthority::new(), TestAuthority::new());
