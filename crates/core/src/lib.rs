@@ -15,6 +15,7 @@
 //! | [`event`], [`effect`] | everything that can happen, everything the core can ask for |
 //! | [`view`] | what users are shown, reasons included |
 //! | [`invariants`] | what is always true, one named predicate each |
+//! | [`lease`] | who leads, when several coordinators share a database |
 
 pub mod digest;
 pub mod effect;
@@ -23,6 +24,7 @@ pub mod event;
 pub mod federation;
 pub mod id;
 pub mod invariants;
+pub mod lease;
 pub mod policy;
 pub mod round;
 pub mod run;
