@@ -6,6 +6,7 @@ use polder_tensor::{Parameters, ParametersError};
 
 use crate::additions::{Additions, AdditionsError, check_needs, normalizer};
 use crate::architecture::{Architecture, ArchitectureError};
+use crate::checkpoint::{Keeper, Nobody};
 use crate::config::{ConfigError, Optimizer, TrainConfig};
 use crate::dataset::DataSet;
 use crate::device::Device;
@@ -128,17 +129,34 @@ pub fn train_on(
     job: &Job<'_>,
     progress: &mut dyn FnMut(Progress) -> Control,
 ) -> Result<Trained, TrainError> {
+    train_resumably(device, job, progress, &mut Nobody)
+}
+
+/// The same, with checkpoints: goes on from the one that `keeper` has, and gives it new ones when it says so. On the CPU the
+/// result has the bits of a training that was never interrupted.
+pub fn train_resumably(
+    device: Device,
+    job: &Job<'_>,
+    progress: &mut dyn FnMut(Progress) -> Control,
+    keeper: &mut dyn Keeper,
+) -> Result<Trained, TrainError> {
     let Job { architecture, start, data, config, additions, .. } = *job;
     check(architecture, start, data)?;
     config.check_for(architecture)?;
     check_needs(config, &additions.needs)?;
     additions.check_length(start.values().len())?;
-    let base = additions.needs.base_loss.then(|| evaluate_on(device, architecture, start, data)).transpose()?;
+    let from = keeper.resume().filter(|checkpoint| checkpoint.fits(job));
+    let base_loss = match from.as_ref().and_then(|from| from.at.base_loss_bits) {
+        Some(bits) => Some(f64::from_bits(bits)),
+        None if additions.needs.base_loss => Some(evaluate_on(device, architecture, start, data)?.loss),
+        None => None,
+    };
+    let course = run::Course { from, base_loss, progress, keeper };
     let outcome = match device {
-        Device::Cpu => run::train::<run::Cpu>(job, &Default::default(), progress)?,
+        Device::Cpu => run::train::<run::Cpu>(job, &Default::default(), course)?,
         #[cfg(feature = "cuda")]
         Device::Cuda { index } => crate::device::cuda::guarded(device, || {
-            run::train::<run::Gpu>(job, &crate::device::cuda::burn_device(index), progress)
+            run::train::<run::Gpu>(job, &crate::device::cuda::burn_device(index), course)
         })?,
         #[cfg(not(feature = "cuda"))]
         Device::Cuda { .. } => return Err(device.not_built()),
@@ -149,7 +167,7 @@ pub fn train_on(
         steps: outcome.steps,
         loss: outcome.loss,
         accuracy: outcome.accuracy,
-        base_loss: base.map(|base| base.loss),
+        base_loss,
         normalizer: normalizer(config, additions.proximal_mu(config), outcome.steps),
         learning_rate: matches!(config.optimizer, Optimizer::Sgd { .. }).then_some(config.learning_rate),
     })

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`additions`] | what a round adds to the local loss, and FedNova's normalizer |
 //! | [`architecture`] | models by name: layout, first parameters |
+//! | [`checkpoint`] | where training stood, to go on from there |
 //! | [`config`] | epochs, batches, optimizer |
 //! | [`dataset`] | examples in memory, splits, label skew |
 //! | [`source`] | CSV and IDX files |
@@ -16,6 +17,7 @@
 
 pub mod additions;
 pub mod architecture;
+pub mod checkpoint;
 pub mod config;
 pub mod dataset;
 pub mod device;
@@ -26,9 +28,12 @@ pub mod source;
 
 pub use additions::{Additions, AdditionsError, check_needs};
 pub use architecture::{Architecture, ArchitectureError};
+pub use checkpoint::{Checkpoint, Keeper};
 pub use config::{ConfigError, Optimizer, TrainConfig};
 pub use dataset::{DataSet, DataSetError, Split};
 pub use device::{Device, DeviceProbe};
 pub use digits::digits;
-pub use engine::{Control, Evaluation, Job, Progress, TrainError, Trained, evaluate, evaluate_on, train, train_on};
+pub use engine::{
+    Control, Evaluation, Job, Progress, TrainError, Trained, evaluate, evaluate_on, train, train_on, train_resumably,
+};
 pub use source::{DataError, DataFault, DataSource, Limits, Schema};

@@ -52,6 +52,15 @@ impl Score {
         score
     }
 
+    /// Its parts, to be kept: the loss by its bits, so that nothing rounds it.
+    pub(super) fn parts(&self) -> (u64, usize, usize) {
+        (self.loss_sum.to_bits(), self.correct, self.examples)
+    }
+
+    pub(super) fn from_parts((loss_sum_bits, correct, examples): (u64, usize, usize)) -> Self {
+        Self { loss_sum: f64::from_bits(loss_sum_bits), correct, examples }
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.loss_sum += other.loss_sum;
         self.correct += other.correct;

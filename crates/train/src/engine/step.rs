@@ -3,6 +3,7 @@
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{Adam, AdamConfig, Sgd, SgdConfig, SimpleOptimizer};
+use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder, RecorderError};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
@@ -59,6 +60,37 @@ impl<B: Backend> Stepper<B> {
         };
         let proximal = (mu > 0.0).then(|| Proximal { mu, start: start.to_vec() });
         Self { learning_rate: config.learning_rate, rule, proximal, linear }
+    }
+
+    /// The optimizer's state, to be [`restore`](Self::restore)d.
+    pub(super) fn state(&self) -> Result<Vec<u8>, RecorderError> {
+        let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
+        match &self.rule {
+            Rule::Sgd(_, states) => Recorder::<B>::record(&recorder, states.clone(), ()),
+            Rule::Adam(_, states) => Recorder::<B>::record(&recorder, states.clone(), ()),
+        }
+    }
+
+    /// Puts a state of the same optimizer and the same tensors in place; on an error nothing has changed.
+    pub(super) fn restore(&mut self, state: &[u8], device: &B::Device) -> Result<(), RecorderError> {
+        let recorder = NamedMpkBytesRecorder::<FullPrecisionSettings>::default();
+        let fits = |found, expected| {
+            let other = || RecorderError::Unknown("it is the state of another optimizer".into());
+            if found == expected { Ok(()) } else { Err(other()) }
+        };
+        match &mut self.rule {
+            Rule::Sgd(_, states) => {
+                let found: States<Sgd<B>, B> = Recorder::<B>::load(&recorder, state.to_vec(), device)?;
+                fits(found.len(), states.len())?;
+                *states = found;
+            }
+            Rule::Adam(_, states) => {
+                let found: States<Adam, B> = Recorder::<B>::load(&recorder, state.to_vec(), device)?;
+                fits(found.len(), states.len())?;
+                *states = found;
+            }
+        }
+        Ok(())
     }
 
     /// The tensor at `index` after a step along `gradient`.
