@@ -11,14 +11,14 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use polder_core::spec::RunSpec;
-use polder_core::view::{ModelView, RoundView, RunView, WorkerView};
+use polder_core::view::{CoordinatorView, ModelView, RoundView, RunView, WorkerView};
 use polder_core::{Region, RoundNumber, RunId, Timestamp, WorkerName};
 use polder_proto::MESSAGE_BYTES_MAX;
 use polder_proto::v1::create_token_request::Grant;
 use polder_proto::v1::operator_service_client::OperatorServiceClient;
 use polder_proto::v1::{
-    CreateTokenRequest, DrainWorkerRequest, GetRoundRequest, GetRunRequest, ListModelsRequest, ListRunsRequest,
-    ListWorkersRequest, StopRunRequest, SubmitRunRequest,
+    CreateTokenRequest, DrainWorkerRequest, GetCoordinatorRequest, GetRoundRequest, GetRunRequest, ListModelsRequest,
+    ListRunsRequest, ListWorkersRequest, StopRunRequest, SubmitRunRequest,
 };
 use polder_security::{Connector, Credentials, Endpoint, OperatorName};
 use serde::Serialize;
@@ -144,6 +144,11 @@ impl Client {
     pub async fn models(&self, run: Option<&RunId>) -> Result<Vec<Document<ModelView>>, CallError> {
         let request = ListModelsRequest { run: run.map(ToString::to_string).unwrap_or_default() };
         Document::parse_all(within(self.service().list_models(request)).await?.models_json)
+    }
+
+    /// The coordinators of the federation, and how the one that leads is doing.
+    pub async fn coordinator(&self) -> Result<Document<CoordinatorView>, CallError> {
+        Document::parse(within(self.service().get_coordinator(GetCoordinatorRequest {})).await?.coordinator_json)
     }
 
     /// A token that enrols once, until it expires.

@@ -23,6 +23,7 @@ pub(crate) async fn perform(cli: Cli) -> anyhow::Result<()> {
         },
         Command::Demo(demo) => demo.perform(&context).await,
         Command::Coordinator(coordinator::Verb::Start(start)) => start.perform(&context).await,
+        Command::Coordinator(coordinator::Verb::Show(show)) => show.perform(&context).await,
         Command::Token(token::Verb::Create(create)) => create.perform(&context).await,
         Command::Login(login) => login.perform(&context).await,
         Command::Worker(verb) => match verb {

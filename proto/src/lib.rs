@@ -2,6 +2,7 @@
 //! which is where nothing from outside is trusted.
 
 pub mod convert;
+mod protocol;
 mod status;
 
 /// The generated types; `tests/generated.rs` keeps them the same as the `.proto` files.
@@ -11,6 +12,7 @@ pub mod v1 {
     include!("generated/polder.v1.rs");
 }
 
+pub use protocol::{NoCommonProtocol, PROTOCOL_NEWEST, PROTOCOL_OLDEST, negotiate};
 pub use status::{refusal_word, refused, unwelcome};
 
 /// Bytes of model or update in one message: large enough that framing costs nothing, small enough that a slow peer

@@ -120,6 +120,8 @@ impl Peer {
             trainers: vec!["synthetic".into()],
             holding,
             load: None,
+            protocol_min: polder_proto::PROTOCOL_OLDEST,
+            protocol_max: polder_proto::PROTOCOL_NEWEST,
         };
         self.session_with(hello).await.unwrap()
     }

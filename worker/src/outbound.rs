@@ -8,8 +8,8 @@ use polder_core::AssignmentId;
 use polder_core::policy::{WorkerLoad, tidy_reason};
 use polder_core::round::Evaluation;
 use polder_proto::convert::{assignment_id_to_wire, evaluation_to_wire, load_to_wire};
-use polder_proto::v1;
 use polder_proto::v1::worker_message::Message;
+use polder_proto::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, v1};
 
 /// One kind of message that a worker sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,8 @@ pub(crate) fn hello(
         trainers: trainers.iter().map(ToString::to_string).collect(),
         holding: holding.iter().map(assignment_id_to_wire).collect(),
         load: Some(load_to_wire(load)),
+        protocol_min: PROTOCOL_OLDEST,
+        protocol_max: PROTOCOL_NEWEST,
     })
 }
 

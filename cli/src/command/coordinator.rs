@@ -1,9 +1,12 @@
 //! `polder coordinator …`
 
+pub(crate) mod show;
 pub(crate) mod start;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     /// Run a coordinator until Ctrl-C or SIGTERM.
     Start(start::Start),
+    /// Which coordinator leads, since when, and how it is doing.
+    Show(show::Show),
 }

@@ -1,5 +1,6 @@
 //! What operators ask: runs, rounds, workers, policies, models, tokens.
 
+mod coordinator;
 mod models;
 mod policies;
 mod runs;
@@ -15,10 +16,10 @@ use polder_core::{Digest, Event, RunId, WorkerName};
 use polder_proto::convert::parsed;
 use polder_proto::v1::operator_service_server::OperatorService;
 use polder_proto::v1::{
-    CreateTokenRequest, CreateTokenResponse, DrainWorkerRequest, DrainWorkerResponse, GetPolicyRequest,
-    GetPolicyResponse, GetRoundRequest, GetRoundResponse, GetRunRequest, GetRunResponse, ListModelsRequest,
-    ListModelsResponse, ListPoliciesRequest, ListPoliciesResponse, ListRunsRequest, ListRunsResponse,
-    ListWorkersRequest, ListWorkersResponse, PullModelRequest, PullModelResponse, PullPolicyRequest,
+    CreateTokenRequest, CreateTokenResponse, DrainWorkerRequest, DrainWorkerResponse, GetCoordinatorRequest,
+    GetCoordinatorResponse, GetPolicyRequest, GetPolicyResponse, GetRoundRequest, GetRoundResponse, GetRunRequest,
+    GetRunResponse, ListModelsRequest, ListModelsResponse, ListPoliciesRequest, ListPoliciesResponse, ListRunsRequest,
+    ListRunsResponse, ListWorkersRequest, ListWorkersResponse, PullModelRequest, PullModelResponse, PullPolicyRequest,
     PullPolicyResponse, PushPolicyRequest, PushPolicyResponse, RemovePolicyRequest, RemovePolicyResponse,
     SetPoliciesRequest, SetPoliciesResponse, StopRunRequest, StopRunResponse, SubmitRunRequest, SubmitRunResponse,
     UploadModelRequest, UploadModelResponse, WatchRunRequest, WatchRunResponse,
@@ -200,5 +201,13 @@ impl OperatorService for Operators {
         request: Request<CreateTokenRequest>,
     ) -> Result<Response<CreateTokenResponse>, Status> {
         Ok(Response::new(tokens::create(&self.services, request.into_inner()).await?))
+    }
+
+    async fn get_coordinator(
+        &self,
+        _: Request<GetCoordinatorRequest>,
+    ) -> Result<Response<GetCoordinatorResponse>, Status> {
+        let view = coordinator::view(&self.services).await?;
+        Ok(Response::new(GetCoordinatorResponse { coordinator_json: document(&view)? }))
     }
 }

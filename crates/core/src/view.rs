@@ -1,18 +1,20 @@
 //! What users are shown: `run list|show`, `round show`, `worker list`, `policy list|show`, each with its reasons. These are the JSON
 //! documents that the operator API returns and `--json` prints; fields are only ever added.
 
+mod coordinator;
 mod policies;
 
 use serde::{Deserialize, Serialize};
 
+pub use coordinator::{CoordinatorView, IntakeView, MemberView, StepView};
 pub use policies::{LimitView, PolicyDetails, PolicyView};
 
 use crate::digest::Digest;
 use crate::federation::Federation;
 use crate::id::{Region, RoundNumber, RunId, WorkerName};
 use crate::policy::{AggregationTraits, PolicyRef};
-use crate::round::{Evaluation, ModelVersion, Outcome, Round, Seat, Task};
-use crate::run::Run;
+use crate::round::{Evaluation, ModelVersion, Round, Seat, Task};
+use crate::run::{CommittedModel, Run};
 use crate::time::Timestamp;
 use crate::worker::{Presence, Worker};
 
@@ -138,7 +140,6 @@ impl RunView {
     #[must_use]
     pub fn of(run: &Run, federation: &Federation) -> Self {
         let ended = run.status.ended();
-        let abandoned = run.history.iter().filter(|round| matches!(round.outcome(), Some(Outcome::Abandoned { .. })));
         Self {
             run: run.id.clone(),
             name: run.spec.name.clone(),
@@ -148,7 +149,7 @@ impl RunView {
             dataset: run.spec.dataset.clone(),
             rounds: run.spec.rounds,
             rounds_committed: run.rounds_committed(),
-            rounds_abandoned: abandoned.count() as u64,
+            rounds_abandoned: run.history.abandoned(),
             submitted_at: run.submitted_at,
             ended_at: ended.map(|(at, _)| at),
             model: run.model.clone(),
@@ -264,16 +265,14 @@ impl WorkerView {
 }
 
 impl ModelView {
-    /// The submitted model and every committed one, oldest first.
+    /// The submitted model and every committed one that is kept, oldest first.
     pub fn all_of(run: &Run) -> impl Iterator<Item = Self> + '_ {
         let view = move |version, round, digest, bytes| Self { run: run.id.clone(), version, round, digest, bytes };
         let first = view(0, 0, run.spec.model.digest, run.spec.model.bytes);
-        let committed = run.history.iter().filter_map(move |round| match round.outcome() {
-            Some(Outcome::Committed { receipt }) => {
-                Some(view(round.base.version + 1, round.number, receipt.model, receipt.bytes))
-            }
-            _ => None,
-        });
+        let committed = run
+            .models
+            .iter()
+            .map(move |CommittedModel { model, round }| view(model.version, *round, model.digest, model.bytes));
         std::iter::once(first).chain(committed)
     }
 }

@@ -55,6 +55,7 @@ pub const TABLE: &[Rule] = &[
     allow(Role::Operator, "/polder.v1.OperatorService/PullModel"),
     allow(Role::Operator, "/polder.v1.OperatorService/UploadModel"),
     allow(Role::Operator, "/polder.v1.OperatorService/CreateToken"),
+    allow(Role::Operator, "/polder.v1.OperatorService/GetCoordinator"),
 ];
 
 /// Proof that [`authorize`] said yes: there is no other way to get one. Handlers take it and read the caller from it,

@@ -366,6 +366,12 @@ pub struct Hello {
     pub holding: ::prost::alloc::vec::Vec<AssignmentId>,
     #[prost(message, optional, tag = "6")]
     pub load: ::core::option::Option<MachineLoad>,
+    /// The versions of this protocol that the worker speaks, lowest and highest; 0 where it is from before they were said,
+    /// which is version 1.
+    #[prost(uint32, tag = "7")]
+    pub protocol_min: u32,
+    #[prost(uint32, tag = "8")]
+    pub protocol_max: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
@@ -481,6 +487,12 @@ pub struct Welcome {
     pub heartbeat_ms: u32,
     #[prost(uint32, tag = "3")]
     pub silence_ms: u32,
+    /// The version of this protocol that both sides go by: the highest that both speak.
+    #[prost(uint32, tag = "4")]
+    pub protocol: u32,
+    /// Where this federation's coordinators can be reached, as `host:port`; any of them will do.
+    #[prost(string, repeated, tag = "5")]
+    pub endpoints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Assignment {
@@ -1311,6 +1323,14 @@ pub mod worker_service_server {
     impl<T> tonic::server::NamedService for WorkerServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCoordinatorRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCoordinatorResponse {
+    /// polder_core::view::CoordinatorView.
+    #[prost(string, tag = "1")]
+    pub coordinator_json: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubmitRunRequest {
@@ -2161,6 +2181,31 @@ pub mod operator_service_client {
                 .insert(GrpcMethod::new("polder.v1.OperatorService", "CreateToken"));
             self.inner.unary(req, path, codec).await
         }
+        /// The coordinators of the federation, and how the one that leads is doing.
+        pub async fn get_coordinator(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCoordinatorRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCoordinatorResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/polder.v1.OperatorService/GetCoordinator",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("polder.v1.OperatorService", "GetCoordinator"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2309,6 +2354,14 @@ pub mod operator_service_server {
             request: tonic::Request<super::CreateTokenRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CreateTokenResponse>,
+            tonic::Status,
+        >;
+        /// The coordinators of the federation, and how the one that leads is doing.
+        async fn get_coordinator(
+            &self,
+            request: tonic::Request<super::GetCoordinatorRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCoordinatorResponse>,
             tonic::Status,
         >;
     }
@@ -3190,6 +3243,52 @@ pub mod operator_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/polder.v1.OperatorService/GetCoordinator" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCoordinatorSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::GetCoordinatorRequest>
+                    for GetCoordinatorSvc<T> {
+                        type Response = super::GetCoordinatorResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCoordinatorRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::get_coordinator(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCoordinatorSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -56,6 +56,7 @@ async fn messages_that_mean_nothing_are_survived() {
         coordinator_version: String::new(),
         heartbeat_ms: u32::MAX,
         silence_ms: u32::MAX,
+        ..v1::Welcome::default()
     }));
     session.assign(assignment(1, &good, &settings("add"))).await;
     assert_eq!(coordinator.uploaded().await, 1);

@@ -8,7 +8,7 @@ use polder_core::{AssignmentId, Event, Region, WorkerName};
 use polder_proto::v1::coordinator_message::Message as Outbound;
 use polder_proto::v1::worker_message::Message as Inbound;
 use polder_proto::v1::{CoordinatorMessage, Heartbeat, Hello, Welcome, WorkerMessage};
-use polder_proto::{convert, unwelcome};
+use polder_proto::{convert, negotiate, unwelcome};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,8 @@ pub(super) async fn open(
     mut inbound: Streaming<WorkerMessage>,
 ) -> Result<Answers<CoordinatorMessage>, Status> {
     let hello = hello(&mut inbound).await?;
+    let protocol = negotiate(hello.protocol_min, hello.protocol_max)
+        .map_err(|error| unwelcome(Code::FailedPrecondition, "no_common_protocol", error.to_string()))?;
     let capacity = convert::capacity(hello.slots, hello.datasets, hello.trainers)?;
     if hello.holding.len() > HOLDING_MAX {
         let text = format!("more than {HOLDING_MAX} assignments held");
@@ -47,7 +49,7 @@ pub(super) async fn open(
         let session = services.sessions.open(&worker, load);
         let (id, end) = (session.id, session.end.clone());
         // Welcome goes first; the assignments that `WorkerConnected` brings follow it.
-        services.sessions.send(&worker, Outbound::Welcome(welcome(&services)));
+        services.sessions.send(&worker, Outbound::Welcome(welcome(&services, protocol)));
         let connected = Event::WorkerConnected { worker: worker.clone(), session: id, capacity, holding };
         let connected = services.handle.apply(connected).await;
         let is_connected = connected.is_ok();
@@ -74,12 +76,14 @@ async fn hello(inbound: &mut Streaming<WorkerMessage>) -> Result<Hello, Status> 
     }
 }
 
-fn welcome(services: &Services) -> Welcome {
+fn welcome(services: &Services, protocol: u32) -> Welcome {
     let short = |duration: Duration| u32::try_from(millis(duration)).unwrap_or(u32::MAX);
     Welcome {
         coordinator_version: env!("CARGO_PKG_VERSION").into(),
         heartbeat_ms: short(services.times.heartbeat),
         silence_ms: short(services.times.silence),
+        protocol,
+        endpoints: vec![services.endpoint.to_string()],
     }
 }
 

@@ -103,7 +103,12 @@ impl FakeCoordinator {
         let (session, sessions) = mpsc::unbounded_channel();
         let (upload, uploaded) = mpsc::unbounded_channel();
         let (renew, renewed) = mpsc::unbounded_channel();
-        let welcome = v1::Welcome { coordinator_version: "fake".into(), heartbeat_ms: 20, silence_ms: 5_000 };
+        let welcome = v1::Welcome {
+            coordinator_version: "fake".into(),
+            heartbeat_ms: 20,
+            silence_ms: 5_000,
+            ..v1::Welcome::default()
+        };
         let script = Arc::new(Mutex::new(Script { welcome, ..Script::default() }));
         let world = World { authority, script, sessions: session, uploaded: upload, renewed: renew };
         // Bound and not listening: whoever connects is refused, and nobody else gets the port.
