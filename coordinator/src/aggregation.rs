@@ -41,6 +41,8 @@ use outputs::Outputs;
 use stretch::Scratch;
 use walk::Axis;
 
+use crate::meter::{self, Step};
+
 /// A fresh instance of the policy walks this much of the file, 512 Ki parameters. Part of what a policy's answers depend
 /// on if it does not keep to the contract and remembers things, so it is the same on every machine.
 pub(crate) const STRETCH_BYTES: u64 = 2 << 20;
@@ -119,8 +121,11 @@ fn aggregate_by(job: &Job<'_>, sizes: &Sizes) -> Result<Aggregated, AggregationE
     let axis = sizes.axis(&job);
     let outputs = Outputs::open(&job)?;
     let scratch = || Scratch::new(&job, &axis);
+    let summing = meter::taking(Step::Sum);
     let hashes =
         walk::each(&axis, scratch, |scratch, stretch, end| stretch::aggregate(&job, &outputs, scratch, stretch, end))?;
+    drop(summing);
+    let _storing = meter::taking(Step::Store);
     outputs.finish(&job, &hashes)
 }
 

@@ -20,6 +20,7 @@ pub(crate) use effects::{Performer, blocking, chain};
 use crate::CoordinatorError;
 use crate::config::{Times, advance_to, now};
 use crate::handle::{CoordinatorHandle, INBOX_MAX, Query, Request};
+use crate::meter::{self, Step};
 use crate::store::{JournalEntry, LogLine, Store};
 
 /// Most requests that share a transaction.
@@ -196,6 +197,7 @@ impl Driver {
     /// Brings what waits for the journal there, with the `lines` that belong to it.
     async fn append(&mut self, lines: &[LogLine]) -> Result<(), CoordinatorError> {
         if !self.unhurried.is_empty() {
+            let _taking = meter::taking(Step::Journal);
             self.store.append(&self.unhurried, lines).await?;
             self.unhurried.clear();
         }

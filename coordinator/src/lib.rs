@@ -11,6 +11,7 @@
 //! | [`policies`] | which component answers which question |
 //! | [`sessions`] | open worker streams, and what the workers last said of themselves |
 //! | [`api`] | the gRPC services, one file each, thin; nothing decides anything there |
+//! | [`meter`] | where the time goes |
 //! | [`server`] | the port: handshakes, then HTTP/2 |
 
 pub mod aggregation;
@@ -19,6 +20,7 @@ pub mod config;
 mod driver;
 mod handle;
 mod layouts;
+mod meter;
 mod policies;
 pub mod rehearsal;
 mod server;

@@ -19,6 +19,7 @@ use tonic::transport::server::Connected;
 use crate::CoordinatorError;
 use crate::api::{Authorize, Services};
 use crate::config::{CERTIFICATE_LIFETIME, Config, wall_clock};
+use crate::meter::{self, Step};
 
 /// Handshakes under way at once; others wait in the listener's backlog.
 const HANDSHAKES_MAX: usize = 256;
@@ -218,16 +219,19 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let _taking = meter::taking(Step::Tls);
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let _taking = meter::taking(Step::Tls);
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _taking = meter::taking(Step::Tls);
         Pin::new(&mut self.0).poll_flush(cx)
     }
 
@@ -240,6 +244,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let _taking = meter::taking(Step::Tls);
         Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
     }
 

@@ -11,6 +11,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::internal;
 use crate::driver::blocking;
+use crate::meter::{self, Step};
 use crate::store::{Blobs, StoreError};
 
 /// Read from disk at a time; cut into chunks for the wire.
@@ -36,6 +37,7 @@ pub(super) async fn download(
             if offset == total {
                 return Ok(None);
             }
+            let _taking = meter::taking(Step::Read);
             held = blobs.get_range(&digest, offset..total.min(offset + READ_BYTES)).await.map_err(internal)?;
             offset += held.len() as u64;
             if held.is_empty() {

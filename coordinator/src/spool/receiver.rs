@@ -9,6 +9,7 @@ use polder_tensor::UpdateCheck;
 
 use super::name::State;
 use super::{Announced, Spool, SpoolError, SpooledUpdate, Turn, recheck, remove_file};
+use crate::meter::{self, Step};
 use crate::store::sync_dir;
 
 /// Takes the bytes of one update. Dropped before the end, it leaves the good bytes for a later
@@ -56,6 +57,7 @@ impl Receiver {
 
     /// Checks the next `piece` and appends it. A fault of the update is final: its file is removed.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), SpoolError> {
+        let _taking = meter::taking(Step::Copy);
         let mut check = self.check.take().ok_or(SpoolError::Broken)?;
         if let Err(fault) = check.feed(piece) {
             self.drop_file()?;
@@ -88,6 +90,7 @@ impl Receiver {
 
     fn publish(&self, digest: Digest) -> Result<PathBuf, SpoolError> {
         let path = self.spool.path(&self.announced.assignment, &digest, State::Whole);
+        let _taking = meter::taking(Step::Spool);
         // Also when it had its name already: the crash that interrupted the first time may have come before the sync.
         self.file.sync_data().map_err(SpoolError::io("sync", &self.path))?;
         if !self.whole {
