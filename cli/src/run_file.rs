@@ -14,7 +14,9 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use polder_core::policy::{OnFailure, PolicyRef};
-use polder_core::spec::{CohortSpec, Deadlines, EvaluationSpec, ModelSpec, RunSpec, Target, TrainerSpec};
+use polder_core::spec::{
+    CohortSpec, Deadlines, EvaluationSpec, ModelSpec, RetentionSpec, RunSpec, Target, TrainerSpec,
+};
 use polder_tensor::{NotFinite, Parameters, ParametersError};
 use polder_train::{Architecture, ArchitectureError};
 
@@ -39,6 +41,7 @@ pub struct RunFile {
     pub deadlines: Deadlines,
     pub evaluation: Option<EvaluationSpec>,
     pub target: Option<Target>,
+    pub retention: RetentionSpec,
     pub placement: PolicyPlan,
     pub aggregation: PolicyPlan,
 }
@@ -128,6 +131,7 @@ impl RunFile {
             deadlines: self.deadlines,
             evaluation: self.evaluation,
             target: self.target,
+            retention: self.retention,
             placement,
             aggregation,
             seed: self.seed,

@@ -6,7 +6,7 @@ use polder_coordinator::config::Times;
 use polder_coordinator::{Config, CoordinatorError, CoordinatorHandle};
 use polder_core::enrolment::Grant;
 use polder_core::policy::{PolicyKind, PolicyRef};
-use polder_core::spec::{CohortSpec, Deadlines, ModelSpec, RunSpec, TrainerSpec};
+use polder_core::spec::{CohortSpec, Deadlines, ModelSpec, RetentionSpec, RunSpec, TrainerSpec};
 use polder_core::view::{RoundView, RunView};
 use polder_core::{Digest, PolicyName, RunId};
 use polder_proto::v1::operator_service_client::OperatorServiceClient;
@@ -92,6 +92,7 @@ impl Coordinator {
             deadlines: Deadlines { selection_ms: 0, round_ms: 600_000 },
             evaluation: None,
             target: None,
+            retention: RetentionSpec::default(),
             placement: policy(PolicyKind::Placement, "least-loaded"),
             aggregation: policy(PolicyKind::Aggregation, "fedavg"),
             seed: 1,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use polder_core::Digest;
 use polder_core::policy::{OnFailure, PolicyRef};
 use polder_core::spec::{
-    CohortSpec, DEADLINE_MS_MAX, Deadlines, EvaluationSpec, Metric, ModelSpec, SpecError, Target, TrainerSpec,
+    CohortSpec, DEADLINE_MS_MAX, Deadlines, EvaluationSpec, Metric, ModelSpec, RetentionSpec, SpecError, Target,
+    TrainerSpec,
 };
 use polder_train::{Architecture, ArchitectureError, ConfigError, Optimizer, TrainConfig};
 
@@ -24,7 +25,8 @@ const SYNTHETIC: &str = "synthetic";
 
 pub(super) fn check(source: &Source<'_>, raw: RawRun) -> Result<RunFile, Fault> {
     let check = Check { source };
-    let RawRun { name, data, seed, rounds, model, train, trainer, cohort, deadlines, evaluation, target, policy } = raw;
+    let RawRun { name, data, seed, rounds, model, train, trainer, .. } = raw;
+    let RawRun { cohort, deadlines, evaluation, target, retention, policy, .. } = raw;
     let model = check.model(model)?;
     let size = check.required("cohort.size", cohort.size)?;
     let on_failure = check.on_failure("policy", policy.on_failure)?.unwrap_or_default();
@@ -47,6 +49,7 @@ pub(super) fn check(source: &Source<'_>, raw: RawRun) -> Result<RunFile, Fault> 
             Some(raw) => Some(EvaluationSpec { holdout: check.required("evaluation.holdout", raw.holdout)? }),
         },
         target: target.map(|target| check.target(target)).transpose()?,
+        retention: retention.models.map_or_else(RetentionSpec::default, |models| RetentionSpec { models }),
         placement: check.policy("placement", "least-loaded", policy.placement, on_failure)?,
         aggregation: check.policy("aggregation", "fedavg", policy.aggregation, on_failure)?,
     };

@@ -84,6 +84,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("target.metric", r#""accuracy" or "loss""#, None, "end early once federated evaluation reaches a value"),
     key("target.value", "a number", None, "that value"),
+    key(
+        "retention.models",
+        "a whole number from 1 to 1000000",
+        Some("10"),
+        "committed models that are kept, beside the submitted, the newest and the best",
+    ),
     key("policy.on_failure", ON_FAILURE, Some(r#""builtin""#), "what happens to a round whose policy failed"),
     key("policy.placement.name", POLICY_NAME, Some(r#""least-loaded""#), "who trains where"),
     key("policy.placement.file", "text: the path of a .wasm component", None, "pushed first, under `name`"),

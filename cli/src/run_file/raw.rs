@@ -16,6 +16,7 @@ pub(super) struct RawRun {
     pub(super) deadlines: RawDeadlines,
     pub(super) evaluation: Option<RawEvaluation>,
     pub(super) target: Option<RawTarget>,
+    pub(super) retention: RawRetention,
     pub(super) policy: RawPolicies,
 }
 
@@ -80,6 +81,12 @@ pub(super) struct RawEvaluation {
 pub(super) struct RawTarget {
     pub(super) metric: Option<String>,
     pub(super) value: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRetention {
+    pub(super) models: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -122,7 +122,8 @@ fn the_table_of_keys_is_what_is_read() {
         let text = if table.is_empty() { "x_x = 1".to_owned() } else { format!("{table}.x_x = 1") };
         toml::from_str::<raw::RawRun>(&text).unwrap_err().message().to_owned()
     };
-    for table in ["", "model", "train", "trainer", "cohort", "deadlines", "evaluation", "target", "policy"] {
+    for table in ["", "model", "train", "trainer", "cohort", "deadlines", "evaluation", "target", "retention", "policy"]
+    {
         let said = known(table);
         let read: Vec<&str> = said.split('`').skip(3).step_by(2).collect();
         assert!(!read.is_empty(), "{said}");

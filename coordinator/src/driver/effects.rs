@@ -17,6 +17,7 @@ use crate::aggregation::{Job, PolicyCall, aggregate, statistics};
 use crate::config::now;
 use crate::handle::CoordinatorHandle;
 use crate::layouts::Layouts;
+use crate::meter::{self, Step};
 use crate::policies::Policies;
 use crate::sessions::Sessions;
 use crate::spool::{Spool, SpoolError, SpooledUpdate};
@@ -65,6 +66,9 @@ impl Performer {
             Effect::CancelAssignment { assignment, reason } => self.cancel(&assignment, reason),
             Effect::Aggregate(task) => self.aggregate(*task),
             Effect::ReleaseSpool { run, round } => self.release(run, round),
+            // The driver files rounds with the event that closed them.
+            Effect::ArchiveRound { .. } => {}
+            Effect::RemoveBlobs { .. } => {}
             Effect::Announce(notice) => announce(&notice),
         }
     }
@@ -83,7 +87,10 @@ impl Performer {
         tokio::spawn(async move {
             let policies = performer.policies.clone();
             // In a task of its own, so that even a panic is an answer: a question without one would hold up all runs.
-            let event = match tokio::spawn(async move { policies.place(policy, ask).await }).await {
+            let taking = meter::taking(Step::Placement);
+            let answer = tokio::spawn(async move { policies.place(policy, ask).await }).await;
+            drop(taking);
+            let event = match answer {
                 Ok(Ok((policy, answer))) => Event::PlacementAnswered { question, policy, answer },
                 Ok(Err(error)) => Event::PlacementFailed { question, reason: chain(&error) },
                 Err(error) => Event::PlacementFailed { question, reason: chain(&error) },
@@ -148,6 +155,7 @@ impl Performer {
         blocking(move || {
             let host = performer.policies.host();
             let updates = performer.spooled(&task)?;
+            let taking = meter::taking(Step::Weigh);
             let traits = host.describe(&policy, &parameters)?;
             let question = AggregationQuestion {
                 round: task.round,
@@ -160,6 +168,7 @@ impl Performer {
                 state: task.kept.state.clone(),
             };
             let plan = host.weigh(&policy, &parameters, &question)?;
+            drop(taking);
             let (round, seed) = (task.round, task.seed);
             let stored = aggregate(&Job {
                 blobs: performer.store.blobs(),

@@ -23,6 +23,10 @@ pub enum Effect {
     Aggregate(Box<AggregationTask>),
     /// The round is over, and no seat it gave is still open: its spooled updates may go.
     ReleaseSpool { run: RunId, round: RoundNumber },
+    /// A round closed and will not change any more: file it where it outlives the run's memory.
+    ArchiveRound { run: RunId, round: RoundNumber },
+    /// No run and no policy refers to these any more, nor will one by itself.
+    RemoveBlobs { run: RunId, digests: Vec<Digest> },
     /// Worth telling people.
     Announce(Notice),
 }

@@ -32,19 +32,36 @@ use crate::run::Run;
 use crate::time::Timestamp;
 use crate::worker::{Presence, Worker};
 
+/// Which rules [`Federation::apply`] follows. It rises when the same events would give another federation; what is only
+/// added, and says nothing about events that were there before, leaves it alone.
+///
+/// A snapshot records it. State that was reached under older rules stays what it is, and a snapshot of it is taken up;
+/// entries of the journal after it are applied under the rules of today, as they are without a snapshot.
+pub const RULES: u32 = 1;
+
+/// How long a token that expired is remembered, so that whoever comes late is told why.
+const TOKEN_REMEMBERED_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// All of it is held in memory and goes into snapshots, so every collection has a bound, and rounds go by without it
+/// growing: what is one for a worker, a token, a policy or a run exists because an operator asked for it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Federation {
+    /// One for every name that a token let in, at most.
     pub workers: BTreeMap<WorkerName, Worker>,
+    /// Those that are good or expired within the last [`TOKEN_REMEMBERED_MS`].
     pub tokens: BTreeMap<TokenId, Token>,
+    /// One a push; the components lie in the blob store.
     pub policies: BTreeMap<PolicyId, StoredPolicy>,
-    /// Names and versions that stood for something once and never will again.
+    /// Names and versions that stood for something once and never will again. One a removal.
     policies_removed: BTreeSet<PolicyId>,
+    /// One a submission; [`Run`] bounds its rounds, models and evaluations, and most of it goes when it ends.
     pub runs: BTreeMap<RunId, Run>,
     /// Run ids in the order of submission: first come, first served.
     queue: Vec<RunId>,
+    /// At most one, about the runs that wait and the workers that are free.
     question: Option<OpenQuestion>,
     questions_asked: QuestionId,
-    /// What each placement policy last returned as its state.
+    /// What each placement policy last returned as its state: of those that running runs are at, and a few more.
     placement_state: BTreeMap<Digest, Vec<u8>>,
 }
 
@@ -158,6 +175,12 @@ impl Federation {
     #[must_use]
     pub fn is_asking(&self) -> bool {
         self.question.is_some()
+    }
+
+    /// Every blob that something here refers to; all others may go once they are old enough that nobody is about to name
+    /// them. A blob may be given several times.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.policies.values().map(|policy| policy.digest).chain(self.runs.values().flat_map(Run::blobs))
     }
 
     /// Runs in the order of submission.

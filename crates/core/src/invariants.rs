@@ -6,7 +6,10 @@ use std::fmt;
 
 use crate::federation::Federation;
 use crate::round::{Phase, Round, SeatState, Selection};
-use crate::run::{Run, RunStatus};
+use crate::run::history::ROUNDS_MAX;
+use crate::run::models::EVALUATIONS_MAX;
+use crate::run::{ABANDONED_IN_A_ROW_MAX, Run, RunStatus};
+use crate::spec::STALENESS_MAX;
 
 /// A broken invariant: a bug of ours, never a peer's doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub const OF_A_RUN: &[(&str, Predicate)] = &[
     ("nobody is at work for a round that takes no more updates", nobody_works_for_nothing),
     ("every round ends", every_round_has_an_end_in_sight),
     ("a run that ended has no open round", ended_means_ended),
+    ("no model is let go that somebody may start from", needed_models_are_kept),
+    ("what a run remembers is bounded", memory_is_bounded),
 ];
 
 /// The invariants of runs and workers together, by name.
@@ -90,7 +95,8 @@ fn a_commit_had_quorum(run: &Run) -> Result<(), String> {
 }
 
 fn version_grows_by_one_per_commit(run: &Run) -> Result<(), String> {
-    let commits = run.history.iter().filter(|round| round.committed().is_some()).count() as u64;
+    let remembered = run.history.iter().filter(|round| round.committed().is_some()).count() as u64;
+    let commits = run.history.forgotten().committed + remembered;
     if run.model.version == commits {
         Ok(())
     } else {
@@ -100,6 +106,10 @@ fn version_grows_by_one_per_commit(run: &Run) -> Result<(), String> {
 
 fn rounds_start_from_the_newest_model(run: &Run) -> Result<(), String> {
     let mut expected = (0, run.spec.model.digest);
+    let forgotten = run.history.forgotten();
+    if let Some(first) = run.history.first().filter(|_| forgotten.rounds > 0) {
+        expected = (forgotten.committed, first.base.digest);
+    }
     for round in run.history.iter().chain(&run.round) {
         if (round.base.version, round.base.digest) != expected {
             return Err(format!("round {} started from version {}", round.number, round.base.version));
@@ -120,7 +130,8 @@ fn carried_updates_count_once(run: &Run) -> Result<(), String> {
                 return Err(format!("round {}: the seat of {worker} is {staleness} versions behind", round.number));
             }
             let was_carried = run.round(origin).and_then(|origin| origin.seats.get(worker));
-            if was_carried.is_none_or(|seat| seat.state != SeatState::CarriedOver) {
+            let is_remembered = !run.has_forgotten(origin);
+            if is_remembered && was_carried.is_none_or(|seat| seat.state != SeatState::CarriedOver) {
                 return Err(format!("round {}: round {origin} did not carry {worker} over", round.number));
             }
             if seat.update().is_some() && !counted.insert((origin, worker)) {
@@ -165,6 +176,30 @@ fn ended_means_ended(run: &Run) -> Result<(), String> {
         (RunStatus::Running, Some(_)) | (_, None) => Ok(()),
         (status, Some(round)) => Err(format!("it is {} and round {} is open", status.name(), round.number)),
     }
+}
+
+fn needed_models_are_kept(run: &Run) -> Result<(), String> {
+    let open = run.round.as_ref().map(|round| round.base.version);
+    let late = run.round.iter().flat_map(|round| round.seats.values()).filter_map(|seat| seat.carried);
+    let mut needed = [Some(0), Some(run.model.version), run.best, open].into_iter().flatten();
+    let lost = needed.find(|version| !run.keeps(*version));
+    let lost = lost.or_else(|| late.map(|carried| carried.version).find(|version| !run.keeps(*version)));
+    lost.map_or(Ok(()), |version| Err(format!("version {version} is gone")))
+}
+
+fn memory_is_bounded(run: &Run) -> Result<(), String> {
+    // One more of each is the last round, and what is wanted of it.
+    let late_max = (STALENESS_MAX as usize + 1) * ABANDONED_IN_A_ROW_MAX as usize;
+    for (what, found, max) in [
+        ("rounds", run.history.len(), ROUNDS_MAX + late_max),
+        ("evaluations", run.evaluations.len(), EVALUATIONS_MAX + 1),
+        ("models", run.models.len(), run.spec.retention.models as usize + late_max + 3),
+    ] {
+        if found > max {
+            return Err(format!("it remembers {found} {what}, more than {max}"));
+        }
+    }
+    Ok(())
 }
 
 fn capacity_is_never_overcommitted(federation: &Federation) -> Result<(), String> {

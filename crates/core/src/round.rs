@@ -44,6 +44,9 @@ use crate::policy::{AggregationTraits, PolicyChoice};
 use crate::spec::RunSpec;
 use crate::time::Timestamp;
 
+/// Decisions of a round that are kept with their reasons.
+const REASONS_MAX: usize = 1_000;
+
 /// What a round asks of its cohort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -303,7 +306,11 @@ impl Round {
         self.seats.get_mut(worker).ok_or_else(|| RoundRefusal::NotInCohort { worker: worker.clone() })
     }
 
+    /// Records a decision. A worker that comes and goes for days must not fill the memory: the first and the last are kept.
     fn note(&mut self, text: impl Into<String>) {
+        if self.reasons.len() >= REASONS_MAX {
+            self.reasons.remove(REASONS_MAX / 2);
+        }
         self.reasons.push(text.into());
     }
 }

@@ -1,12 +1,17 @@
 //! One run as a value: rounds in sequence, until enough are committed, the target is reached, or somebody stops it.
 
+pub mod history;
+pub(crate) mod models;
 mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::history::History;
+pub use self::models::CommittedModel;
 pub use self::policies::{KeptBy, Succession};
+use crate::digest::Digest;
 use crate::id::{AssignmentId, RoundNumber, RunId, WorkerName};
 use crate::policy::{AggregationTraits, PolicyRef};
 use crate::round::{Evaluation, ModelVersion, Outcome, Phase, Policies, Round, Seat, SeatState, Task, Terms};
@@ -40,10 +45,14 @@ pub struct Run {
     pub model: ModelVersion,
     /// The round under way.
     pub round: Option<Round>,
-    /// Every round that ended, oldest first.
-    pub history: Vec<Round>,
-    /// Federated evaluation by model version.
+    /// Rounds that ended.
+    pub history: History,
+    /// The models that rounds committed and that are still kept, oldest first; the submitted one always is.
+    pub models: Vec<CommittedModel>,
+    /// Federated evaluation by model version: the last ones, and the best.
     pub evaluations: BTreeMap<u64, Evaluation>,
+    /// The version that did best.
+    pub best: Option<u64>,
     pub abandoned_in_a_row: u32,
 }
 
@@ -100,6 +109,10 @@ pub struct Turn {
     pub cancelled: Vec<(AssignmentId, String)>,
     /// Rounds whose updates may go.
     pub released: Vec<RoundNumber>,
+    /// The round that was filed.
+    pub filed: Option<RoundNumber>,
+    /// Models and state tensors that this run no longer needs; another may.
+    pub unneeded: Vec<Digest>,
 }
 
 impl Run {
@@ -121,8 +134,10 @@ impl Run {
             status: RunStatus::Running,
             model,
             round: None,
-            history: Vec::new(),
+            history: History::default(),
+            models: Vec::new(),
             evaluations: BTreeMap::new(),
+            best: None,
             abandoned_in_a_row: 0,
         };
         run.open_round(now, Task::Train);
@@ -140,11 +155,17 @@ impl Run {
         self.model.version
     }
 
-    /// Any round of this run, open or closed.
+    /// Any round of this run that is open or remembered.
     #[must_use]
     pub fn round(&self, number: RoundNumber) -> Option<&Round> {
         let open = self.round.as_ref().filter(|round| round.number == number);
-        open.or_else(|| self.history.get(usize::try_from(number.checked_sub(1)?).ok()?))
+        open.or_else(|| self.history.get(number))
+    }
+
+    /// Whether there was a round `number` that is no longer remembered.
+    #[must_use]
+    pub fn has_forgotten(&self, number: RoundNumber) -> bool {
+        (1..=self.history.forgotten().rounds).contains(&number)
     }
 
     /// Where the seat that `worker` was given in round `number` is now: in that round, or in one that took it over.
@@ -162,7 +183,7 @@ impl Run {
     }
 
     fn open_round(&mut self, now: Timestamp, task: Task) {
-        let number = RoundNumber::try_from(self.history.len()).unwrap_or(RoundNumber::MAX).saturating_add(1);
+        let number = self.history.closed().saturating_add(1);
         let policies = Policies {
             placement: self.placement.clone(),
             aggregation: self.aggregation.clone(),
@@ -180,11 +201,12 @@ impl Run {
     pub fn turn_page(&mut self, now: Timestamp) -> Option<Turn> {
         let mut closed = self.round.take_if(|round| !round.is_open())?;
         if let Some(evaluation) = closed.evaluation() {
-            self.evaluations.insert(closed.base.version, evaluation);
+            self.evaluated(closed.base.version, evaluation);
         }
-        let task = closed.task;
+        let (task, number) = (closed.task, closed.number);
+        let mut superseded = Vec::new();
         if let Some(mut receipt) = closed.committed().cloned() {
-            self.keep(&closed, &mut receipt);
+            superseded = self.keep(&closed, &mut receipt);
             closed.phase = Phase::Closed(Outcome::Committed { receipt });
         }
         let outcome = closed.outcome().cloned();
@@ -192,8 +214,8 @@ impl Run {
         match outcome {
             Some(Outcome::Committed { receipt }) => {
                 self.abandoned_in_a_row = 0;
-                self.model =
-                    ModelVersion { version: self.model.version + 1, digest: receipt.model, bytes: receipt.bytes };
+                let version = self.model.version + 1;
+                self.commit(ModelVersion { version, digest: receipt.model, bytes: receipt.bytes }, number);
                 match self.enough() {
                     Some(_) if self.spec.evaluation.is_some() => self.open_round(now, Task::Evaluate),
                     Some(reason) => self.status = RunStatus::Completed { at: now, reason },
@@ -209,7 +231,9 @@ impl Run {
             Some(Outcome::Abandoned { reason }) => self.count_abandoned(now, &reason),
             None => {}
         }
-        Some(self.settle(now))
+        let mut turn = self.settle(now);
+        turn.unneeded.extend(superseded);
+        Some(turn)
     }
 
     /// Whoever is still at it in the round that was just filed goes on in the next one, or is told to stop.
@@ -222,15 +246,32 @@ impl Run {
         let left = closed.leave_behind(self.model.version).into_iter();
         turn.cancelled =
             left.map(|(worker, round, why)| (AssignmentId { run: self.id.clone(), round, worker }, why)).collect();
+        let number = closed.number;
         if closed.task == Task::Train {
-            self.unreleased.insert(closed.number);
+            self.unreleased.insert(number);
         }
+        turn.filed = Some(number);
         turn.released = self.release();
+        turn.unneeded = self.tidy();
         turn
     }
 
+    /// Forgets what the run's next rounds can do without; gives models and state tensors that it no longer needs.
+    fn tidy(&mut self) -> Vec<Digest> {
+        let mut unneeded = self.retire();
+        let seats_max = if self.status.ended().is_some() {
+            unneeded.extend(self.forget_kept());
+            history::SEATS_OF_ENDED_MAX
+        } else {
+            history::SEATS_MAX
+        };
+        // Where late updates come from is looked up for as long as they may count.
+        self.history.forget(seats_max, self.unreleased.first().copied());
+        unneeded
+    }
+
     /// Rounds whose updates nobody needs any more; said once.
-    pub(crate) fn release(&mut self) -> Vec<RoundNumber> {
+    fn release(&mut self) -> Vec<RoundNumber> {
         let is_wanted = |number: RoundNumber| {
             let wants =
                 |round: &Round| round.seats.values().any(|seat| round.origin(seat) == number && !seat.is_spent());
@@ -275,11 +316,18 @@ impl Run {
     }
 
     /// Ends the run as stopped; the round under way must have been cancelled before.
-    pub fn stop(&mut self, now: Timestamp, reason: String) {
+    pub fn stop(&mut self, now: Timestamp, reason: String) -> Turn {
+        let mut turn = Turn::default();
         if let Some(round) = self.round.take() {
+            turn.filed = Some(round.number);
+            self.unreleased.insert(round.number);
             self.history.push(round);
         }
         self.status = RunStatus::Stopped { at: now, reason };
+        turn.ended = Some(self.status.clone());
+        turn.released = self.release();
+        turn.unneeded = self.tidy();
+        turn
     }
 
     /// What the run waits for, in a sentence; none once it ended.

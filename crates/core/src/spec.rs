@@ -40,6 +40,8 @@ pub struct RunSpec {
     /// Stop early once federated evaluation reaches this.
     #[serde(default)]
     pub target: Option<Target>,
+    #[serde(default = "RetentionSpec::everything")]
+    pub retention: RetentionSpec,
     pub placement: PolicyRef,
     pub aggregation: PolicyRef,
     pub seed: u64,
@@ -93,6 +95,29 @@ pub struct Deadlines {
 pub struct EvaluationSpec {
     /// Share of each region's rows kept from training and used for evaluation, above 0 and below 1.
     pub holdout: f64,
+}
+
+/// What is kept of a run that nobody needs to go on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSpec {
+    /// Committed models, the newest ones. The submitted model, the newest, the best evaluated one and those that somebody
+    /// may still start from are kept whatever this says.
+    pub models: u32,
+}
+
+impl RetentionSpec {
+    /// Of a run that was submitted before there was a rule: nothing of it is removed.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { models: ROUNDS_MAX }
+    }
+}
+
+impl Default for RetentionSpec {
+    fn default() -> Self {
+        Self { models: 10 }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,6 +203,9 @@ impl RunSpec {
             if !target.value.is_finite() {
                 return refuse("target.value", &target.value, "use a finite number");
             }
+        }
+        if self.retention.models == 0 || self.retention.models > ROUNDS_MAX {
+            return refuse("retention.models", &self.retention.models, &format!("use 1 to {ROUNDS_MAX}"));
         }
         if self.model.parameters == 0 {
             return refuse("model", &"empty", "a model needs at least one parameter");

@@ -183,16 +183,22 @@ impl History {
     pub(crate) fn rounds_closed(&mut self, federation: &Federation) -> Checked {
         for (id, run) in &federation.runs {
             let known = self.closed.get(id).map_or(0, Vec::len);
-            if run.history.len() < known
-                || run.history.iter().zip(self.closed.get(id).into_iter().flatten()).any(|(a, b)| a != b)
+            // The run forgets old rounds; what it remembers goes on without a gap where ours ends.
+            let forgotten = run.history.forgotten().rounds as usize;
+            let ours = self.closed.get(id).into_iter().flatten().skip(forgotten);
+            if run.history.closed() as usize >= known
+                && forgotten <= known
+                && ours.eq(run.history.iter().take(known - forgotten))
             {
+                let new = &run.history[known - forgotten..];
+                for round in new {
+                    self.adds_up(id, round, &run.spec.cohort)?;
+                    self.is_no_loss(id, round, run.status.name() == "stopped")?;
+                }
+                self.closed.entry(id.clone()).or_default().extend_from_slice(new);
+            } else {
                 return violated("a closed round never changes", format!("{id} has another history"));
             }
-            for round in &run.history[known..] {
-                self.adds_up(id, round, &run.spec.cohort)?;
-                self.is_no_loss(id, round, run.status.name() == "stopped")?;
-            }
-            self.closed.entry(id.clone()).or_default().extend_from_slice(&run.history[known..]);
         }
         Ok(())
     }

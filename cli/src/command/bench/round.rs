@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use polder_core::RunId;
 use polder_core::policy::{PolicyKind, PolicyRef};
-use polder_core::spec::{CohortSpec, Deadlines, RunSpec, TrainerSpec};
+use polder_core::spec::{CohortSpec, Deadlines, RetentionSpec, RunSpec, TrainerSpec};
 use polder_tensor::{Layout, Parameters, TensorSpec};
 use polder_train::DataSet;
 use serde::Serialize;
@@ -128,6 +128,7 @@ impl Round {
             deadlines: Deadlines { selection_ms: 60_000, round_ms: 600_000 },
             evaluation: None,
             target: None,
+            retention: RetentionSpec::default(),
             placement,
             aggregation,
             seed: 1,

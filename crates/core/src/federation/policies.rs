@@ -1,11 +1,16 @@
 //! Policies get names, once and for good; runs get other policies, from their next round on.
 
+use std::collections::BTreeSet;
+
 use super::{Effects, Federation, Refusal, StoredPolicy};
 use crate::id::{PolicyId, PolicyName, PolicyVersion, RunId};
 use crate::policy::{AggregationTraits, PolicyChoice, PolicyKind, PolicyRef};
 use crate::round::RoundEvent;
-use crate::run::Run;
+use crate::run::{Run, RunStatus};
 use crate::spec::CohortSpec;
+
+/// States of placement policies that are kept though no run may be at them any more.
+const PLACEMENT_STATES_MAX: usize = 64;
 
 impl Federation {
     /// The same bytes under the same name and version again say nothing new, but a first signature is kept.
@@ -59,6 +64,16 @@ impl Federation {
     pub fn newest(&self, name: &PolicyName) -> Option<(&PolicyId, &StoredPolicy)> {
         let versions = self.policies.iter().filter(|(id, _)| id.name == *name);
         versions.max_by_key(|(id, policy)| (policy.pushed_at, id.version.as_str().parse::<u64>().ok(), *id))
+    }
+
+    /// Lets go of what placement policies returned as their state, if it is many that did: of those that no run is at.
+    pub(super) fn forget_placement_states(&mut self) {
+        if self.placement_state.len() <= PLACEMENT_STATES_MAX {
+            return;
+        }
+        let running = self.runs.values().filter(|run| run.status == RunStatus::Running);
+        let wanted: BTreeSet<_> = running.flat_map(Run::blobs).collect();
+        self.placement_state.retain(|policy, _| wanted.contains(policy));
     }
 
     pub(super) fn policies_set(

@@ -1,6 +1,6 @@
 //! Who is here: workers come, go and drain; tokens are made and used once.
 
-use super::{Effects, Federation, Refusal};
+use super::{Effects, Federation, Refusal, TOKEN_REMEMBERED_MS};
 use crate::effect::Effect;
 use crate::enrolment::{Applicant, EnrolmentRefusal, Grant, Redemption, Token};
 use crate::id::{AssignmentId, TokenId, WorkerName};
@@ -33,6 +33,7 @@ impl Federation {
         if self.tokens.contains_key(&id) {
             return Err(Refusal::TokenExists { token: id });
         }
+        self.tokens.retain(|_, token| now < token.expires_at.plus_ms(TOKEN_REMEMBERED_MS));
         let token = Token { id: id.clone(), secret_hash, grant, created_at: now, expires_at, redeemed: None };
         self.tokens.insert(id, token);
         Ok(())

@@ -1,5 +1,7 @@
 //! Events of one round are passed to it; what it asks for becomes effects; a closed round turns its run's page.
 
+use std::collections::BTreeSet;
+
 use super::policies::check_fit;
 use super::{Effects, Federation, Refusal};
 use crate::digest::Digest;
@@ -7,7 +9,7 @@ use crate::effect::{AggregationInput, AggregationTask, Assignment, Effect};
 use crate::id::{AssignmentId, RoundNumber, RunId, WorkerName};
 use crate::policy::{AggregationTraits, PolicyChoice, UpdateSummary};
 use crate::round::{Phase, Round, RoundEffect, RoundEvent, RoundRefusal, Seat, Task};
-use crate::run::{Run, RunStatus};
+use crate::run::{Run, RunStatus, Turn};
 use crate::spec::RunSpec;
 use crate::time::Timestamp;
 use crate::worker::Worker;
@@ -37,13 +39,8 @@ impl Federation {
         let cancelled = format!("the run was stopped: {reason}");
         self.pass_on_without_turning(id, RoundEvent::Cancelled { reason: cancelled }, effects)?;
         if let Some(run) = self.runs.get_mut(id) {
-            if let Some(round) = &run.round {
-                run.unreleased.insert(round.number);
-            }
-            run.stop(effects.now, reason.clone());
-            for round in run.release() {
-                effects.push(Effect::ReleaseSpool { run: id.clone(), round });
-            }
+            let turn = run.stop(effects.now, reason.clone());
+            self.let_go(id, turn, effects);
         }
         effects.announce(Some(id), None, None, "run-stopped", format!("{id} stopped: {reason}"));
         Ok(())
@@ -52,9 +49,7 @@ impl Federation {
     /// Whether an update (or evaluation) for `assignment` would be taken now.
     pub fn admit(&self, assignment: &AssignmentId, task: Task) -> Result<&Round, Refusal> {
         let run = self.runs.get(&assignment.run).ok_or_else(|| Refusal::UnknownRun { run: assignment.run.clone() })?;
-        let round = run
-            .round(assignment.round)
-            .ok_or_else(|| Refusal::UnknownRound { run: run.id.clone(), round: assignment.round })?;
+        let round = run.round(assignment.round).ok_or_else(|| no_round(run, assignment.round))?;
         let (round, _) = run.seat(round.number, &assignment.worker).ok_or_else(|| not_in_cohort(assignment))?;
         round.admit(&assignment.worker, task)?;
         Ok(round)
@@ -139,7 +134,7 @@ impl Federation {
     fn open_round(&self, id: &RunId, number: RoundNumber) -> Result<(), Refusal> {
         let run = self.running(id)?;
         match run.round(number) {
-            None => Err(Refusal::UnknownRound { run: id.clone(), round: number }),
+            None => Err(no_round(run, number)),
             Some(round) if !round.is_open() => {
                 Err(Refusal::RoundClosed { run: id.clone(), round: number, phase: round.phase.name() })
             }
@@ -283,15 +278,14 @@ impl Federation {
         if closed.is_open() {
             return;
         }
-        let Some(turn) = run.turn_page(effects.now) else { return };
+        let Some(mut turn) = run.turn_page(effects.now) else { return };
         let has_carried = run.round.as_ref().is_some_and(|round| !round.seats.is_empty());
-        for (assignment, reason) in turn.cancelled {
+        for (assignment, reason) in std::mem::take(&mut turn.cancelled) {
             effects.push(Effect::CancelAssignment { assignment, reason });
         }
-        for round in turn.released {
-            effects.push(Effect::ReleaseSpool { run: id.clone(), round });
-        }
-        if let Some(status) = turn.ended {
+        let ended = turn.ended.clone();
+        self.let_go(id, turn, effects);
+        if let Some(status) = ended {
             let reason = status.ended().map_or("", |(_, reason)| reason);
             let kind = format!("run-{}", status.name());
             effects.announce(Some(id), None, None, &kind, format!("{id} {}: {reason}", status.name()));
@@ -299,6 +293,27 @@ impl Federation {
         if has_carried {
             // Enough may have come in already, while the round before was being aggregated.
             let _ = self.pass_on_without_turning(id, RoundEvent::TimePassed, effects);
+        }
+    }
+
+    /// The round is archived; updates, models and tensors that nobody needs any more are let go.
+    fn let_go(&mut self, id: &RunId, turn: Turn, effects: &mut Effects) {
+        if let Some(round) = turn.filed {
+            effects.push(Effect::ArchiveRound { run: id.clone(), round });
+        }
+        for round in turn.released {
+            effects.push(Effect::ReleaseSpool { run: id.clone(), round });
+        }
+        let mut digests = turn.unneeded;
+        digests.sort_unstable();
+        digests.dedup();
+        if !digests.is_empty() {
+            // Other runs may have started from it, or come to the same model.
+            let wanted: BTreeSet<Digest> = self.blobs().filter(|blob| digests.binary_search(blob).is_ok()).collect();
+            digests.retain(|digest| !wanted.contains(digest));
+        }
+        if !digests.is_empty() {
+            effects.push(Effect::RemoveBlobs { run: id.clone(), digests });
         }
     }
 
@@ -321,6 +336,15 @@ impl Federation {
             Ok(_) => "it was given to another worker".into(),
             Err(refusal) => refusal.to_string(),
         }
+    }
+}
+
+/// Why a round cannot be looked at: it never was, or it is over for so long that the run has forgotten it.
+fn no_round(run: &Run, round: RoundNumber) -> Refusal {
+    if run.has_forgotten(round) {
+        Refusal::RoundClosed { run: run.id.clone(), round, phase: "over long ago" }
+    } else {
+        Refusal::UnknownRound { run: run.id.clone(), round }
     }
 }
 

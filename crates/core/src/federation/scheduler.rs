@@ -31,8 +31,8 @@ impl Federation {
             .filter(|run| run.round.as_ref().is_some_and(|round| round.open_seats(&run.terms()).is_some()))
             .map(|run| run.id.clone())
             .collect();
-        let rounds_over = |federation: &Self| -> usize {
-            wanting.iter().filter_map(|id| federation.runs.get(id)).map(|run| run.history.len()).sum()
+        let rounds_over = |federation: &Self| -> u64 {
+            wanting.iter().filter_map(|id| federation.runs.get(id)).map(|run| u64::from(run.history.closed())).sum()
         };
         let over_before = rounds_over(self);
         let taken = self.slots_taken();
@@ -235,6 +235,7 @@ impl Federation {
         }
         if let PolicyChoice::Pinned(_) = question.policy {
             self.placement_state.insert(policy, answer.state);
+            self.forget_placement_states();
         }
         let asked = self.still_asking(&question);
         for (run, number) in asked {

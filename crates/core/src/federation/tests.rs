@@ -3,6 +3,7 @@
 mod buffered;
 mod enrolment;
 mod membership;
+mod memory;
 mod placement;
 mod policies;
 mod restart;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Run;
+use crate::digest::Digest;
 use crate::id::PolicyName;
 use crate::policy::{AggregationTraits, Correction, PolicyChoice, PolicyRef};
 use crate::round::{AggregateReceipt, Kept, Round, StateTensor};
@@ -25,6 +26,11 @@ impl<T: Clone> Succession<T> {
         if !self.last.as_ref().is_some_and(is_same) {
             self.earlier = self.last.replace(by);
         }
+    }
+
+    /// Both of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &T> {
+        self.last.iter().chain(&self.earlier)
     }
 
     /// What decided before the one that failed. One that fails is forgotten, so that two that fail in turn end with none.
@@ -66,13 +72,24 @@ impl Run {
         kept.tensors.get(usize::try_from(state_tensor).ok()?).copied()
     }
 
-    /// Remembers who committed `closed` and moves what it keeps from the receipt into the run.
-    pub(super) fn keep(&mut self, closed: &Round, receipt: &mut AggregateReceipt) {
+    /// Remembers who committed `closed` and moves what it keeps from the receipt into the run. Gives the state tensors
+    /// that it takes the place of.
+    pub(super) fn keep(&mut self, closed: &Round, receipt: &mut AggregateReceipt) -> Vec<Digest> {
         let kept = std::mem::take(&mut receipt.kept);
-        let PolicyChoice::Pinned(policy) = &closed.aggregation else { return };
+        let PolicyChoice::Pinned(policy) = &closed.aggregation else {
+            return kept.tensors.iter().map(|tensor| tensor.digest).collect();
+        };
+        let superseded = self.forget_kept();
         self.kept = Some(KeptBy { policy: policy.name.clone(), state_tensors: closed.traits.state_tensors, kept });
         let by = (policy.clone(), closed.traits.clone());
         self.aggregated_by.decided(by, |(last, _)| last.decides_like(policy));
+        superseded
+    }
+
+    /// No policy will ask for its state again; gives its tensors.
+    pub(super) fn forget_kept(&mut self) -> Vec<Digest> {
+        let kept = self.kept.take().map(|kept| kept.kept.tensors).unwrap_or_default();
+        kept.iter().map(|tensor| tensor.digest).collect()
     }
 
     /// A placement policy chose a cohort: it is what a later one that fails goes back to.

@@ -19,6 +19,7 @@ fn spec(rounds: u32) -> RunSpec {
         deadlines: Deadlines { selection_ms: 0, round_ms: 1_000 },
         evaluation: None,
         target: None,
+        retention: crate::spec::RetentionSpec::default(),
         placement: policy("least-loaded"),
         aggregation: policy("fedavg"),
         seed: 1,

@@ -4,7 +4,9 @@ use polder_core::policy::{
     AggregationTraits, Correction, OnFailure, PolicyKind, PolicyRef, PolicySignature, TrainingNeeds,
 };
 use polder_core::round::{AggregateReceipt, Evaluation, Kept, StateTensor, UpdateReceipt};
-use polder_core::spec::{CohortSpec, Deadlines, EvaluationSpec, Metric, ModelSpec, RunSpec, Target, TrainerSpec};
+use polder_core::spec::{
+    CohortSpec, Deadlines, EvaluationSpec, Metric, ModelSpec, RetentionSpec, RunSpec, Target, TrainerSpec,
+};
 use polder_core::{AssignmentId, Digest, Event, PolicyName, PolicyVersion};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -97,6 +99,7 @@ pub(crate) fn a_spec() -> impl Strategy<Value = RunSpec> {
                 deadlines: Deadlines { selection_ms, round_ms },
                 evaluation,
                 target: evaluation.filter(|_| has_target).map(|_| Target { metric: Metric::Accuracy, value: 0.9 }),
+                retention: RetentionSpec { models: 1 + rounds % 3 },
                 placement,
                 aggregation,
                 seed,

@@ -273,6 +273,7 @@ impl World {
                 }
             }
             Effect::Aggregate(task) => return self.aggregate(&task),
+            Effect::ArchiveRound { .. } | Effect::RemoveBlobs { .. } => {}
             Effect::ReleaseSpool { run, round } => {
                 self.coordinator.spool.retain(|(id, _)| id.run != run || id.round != round);
             }

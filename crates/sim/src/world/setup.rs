@@ -144,6 +144,7 @@ fn a_run(at: u64, workers: u64, plan: &Plan, dice: &mut Dice) -> (RunId, RunSpec
         deadlines: Deadlines { selection_ms: dice.between(0, 300), round_ms: dice.between(1_500, 4_000) },
         evaluation: has_evaluation.then_some(EvaluationSpec { holdout: 0.2 }),
         target: has_target.then_some(Target { metric: Metric::Accuracy, value: 0.8 }),
+        retention: polder_core::spec::RetentionSpec { models: 1 + small(at % 3) },
         placement,
         aggregation,
         seed: dice.number(),

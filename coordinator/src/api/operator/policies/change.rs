@@ -60,8 +60,7 @@ async fn before(services: &Services, run: &RunId) -> Result<Before, Status> {
     let id = run.clone();
     let before = services.handle.ask(move |federation| {
         let run = federation.runs.get(&id).ok_or(Refusal::UnknownRun { run: id })?;
-        let last = run.round.as_ref().map_or(run.history.len(), |_| run.history.len() + 1);
-        let next_round = RoundNumber::try_from(last).unwrap_or(RoundNumber::MAX).saturating_add(1);
+        let next_round = run.history.closed().saturating_add(1 + RoundNumber::from(run.round.is_some()));
         Ok(Before { placement: run.placement.clone(), aggregation: run.aggregation.clone(), next_round })
     });
     before.await?.map_err(|refusal: Refusal| polder_proto::refused(&refusal))

@@ -62,6 +62,7 @@ pub(super) fn wants(size: u32, quorum: u32) -> RunSpec {
         deadlines: Deadlines { selection_ms: SELECTION_MS, round_ms: ROUND_MS },
         evaluation: None,
         target: None,
+        retention: crate::spec::RetentionSpec::default(),
         placement: policy("least-loaded"),
         aggregation: policy("fedavg"),
         seed: 1,
