@@ -163,7 +163,7 @@ fn every_round_has_an_end_in_sight(run: &Run) -> Result<(), String> {
             Err(format!("round {} has no deadline", round.number))
         }
         Phase::Closed(_) => Err(format!("round {} is closed but was not filed", round.number)),
-        _ if round.waiting_for(&run.terms()).is_none_or(|reason| reason.is_empty()) => {
+        _ if round.waits(&run.terms()).is_none_or(|wait| wait.reason.is_empty()) => {
             Err(format!("round {} waits without a reason", round.number))
         }
         _ => Ok(()),

@@ -130,6 +130,17 @@ pub struct Round {
     pub reasons: Vec<String>,
 }
 
+/// What something waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// In words, without instants: whoever shows it knows in which zone.
+    pub reason: String,
+    pub since: Timestamp,
+    /// When time ends it, if nothing else has. None where work is under way that the shell has limits for, and where only
+    /// workers that come can end it.
+    pub until: Option<Timestamp>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "kebab-case")]
 pub enum Phase {
@@ -190,7 +201,7 @@ impl Round {
         let mut effects = Vec::new();
         match event {
             RoundEvent::Waited { candidates, reason } => self.wait(now, terms, candidates, reason)?,
-            RoundEvent::PlacementAsked => self.placement_asked()?,
+            RoundEvent::PlacementAsked => self.placement_asked(now)?,
             RoundEvent::Placed { chosen, by, reason } => self.place(now, terms, (chosen, by), reason, &mut effects)?,
             RoundEvent::PlacementFailed { reason } => self.placement_failed(&reason, &mut effects)?,
             RoundEvent::PlacementDeclined { reason } => self.placement_declined(now, terms, reason)?,
@@ -271,7 +282,7 @@ impl Round {
     pub(crate) fn rest(&mut self, until: Timestamp) {
         self.quiet_until = Some(until);
         if let Phase::Selection(selection) = &mut self.phase {
-            selection.waiting_for = format!("{until}: a pause after the round that was abandoned");
+            selection.waiting_for = "a pause after the round that was abandoned".into();
         }
     }
 
@@ -281,17 +292,25 @@ impl Round {
         self.quiet_until.is_some()
     }
 
-    /// What the round waits for, in a sentence; none once it is closed.
+    /// What the round waits for; none once it is closed.
     #[must_use]
-    pub fn waiting_for(&self, terms: &Terms) -> Option<String> {
-        match &self.phase {
-            Phase::Selection(selection) if self.open_seats(terms).is_some() => Some(selection.waiting_for.clone()),
-            Phase::Selection(_) | Phase::Configuration { .. } | Phase::Reporting { .. } => {
-                Some(self.reporting_waits_for(terms))
+    pub fn waits(&self, terms: &Terms) -> Option<Wait> {
+        let (reason, since, until) = match &self.phase {
+            Phase::Selection(selection) if self.open_seats(terms).is_some() => {
+                let until = self.quiet_until.or_else(|| selection.window_ends(terms));
+                // While a policy is asked, only its own limits count.
+                let until = until.filter(|_| selection.asked_at.is_none());
+                (selection.waiting_for.clone(), selection.asked_at.unwrap_or(selection.since), until)
             }
-            Phase::Aggregation { .. } => Some(format!("aggregation by {}", self.aggregation)),
-            Phase::Closed(_) => None,
-        }
+            // Those that were carried over fill the cohort, and their own deadlines bound it.
+            Phase::Selection(selection) => (self.reporting_waits_for(terms), selection.since, self.next_expiry()),
+            Phase::Configuration { since } | Phase::Reporting { since } => {
+                (self.reporting_waits_for(terms), *since, self.deadline)
+            }
+            Phase::Aggregation { since } => (self.aggregation_waits_for(), *since, None),
+            Phase::Closed(_) => return None,
+        };
+        Some(Wait { reason, since, until })
     }
 
     fn open_phase(&self) -> Result<(), RoundRefusal> {

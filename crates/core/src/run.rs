@@ -14,7 +14,7 @@ pub use self::policies::{KeptBy, Succession};
 use crate::digest::Digest;
 use crate::id::{AssignmentId, RoundNumber, RunId, WorkerName};
 use crate::policy::{AggregationTraits, PolicyRef};
-use crate::round::{Evaluation, ModelVersion, Outcome, Phase, Policies, Round, Seat, SeatState, Task, Terms};
+use crate::round::{Evaluation, ModelVersion, Outcome, Phase, Policies, Round, Seat, SeatState, Task, Terms, Wait};
 use crate::spec::{Metric, RunSpec};
 use crate::time::Timestamp;
 
@@ -330,10 +330,16 @@ impl Run {
         turn
     }
 
-    /// What the run waits for, in a sentence; none once it ended.
+    /// What the run waits for; none once it ended.
+    #[must_use]
+    pub fn waits(&self) -> Option<Wait> {
+        self.round.as_ref().and_then(|round| round.waits(&self.terms()))
+    }
+
+    /// The same, in words alone.
     #[must_use]
     pub fn waiting_for(&self) -> Option<String> {
-        self.round.as_ref().and_then(|round| round.waiting_for(&self.terms()))
+        self.waits().map(|wait| wait.reason)
     }
 
     /// Whether any seat of the run's open round is in selection.

@@ -25,8 +25,12 @@ pub struct RunView {
     pub status: String,
     /// Why it ended, once it has.
     pub reason: Option<String>,
-    /// What it waits for, while it runs.
+    /// What it waits for, while it runs; since when, and when time alone ends that, if it does.
     pub waiting_for: Option<String>,
+    #[serde(default)]
+    pub waiting_since: Option<Timestamp>,
+    #[serde(default)]
+    pub waiting_until: Option<Timestamp>,
     pub dataset: String,
     pub rounds: u32,
     pub rounds_committed: u64,
@@ -61,6 +65,10 @@ pub struct RoundView {
     pub task: Task,
     pub phase: String,
     pub waiting_for: Option<String>,
+    #[serde(default)]
+    pub waiting_since: Option<Timestamp>,
+    #[serde(default)]
+    pub waiting_until: Option<Timestamp>,
     pub opened_at: Timestamp,
     pub deadline: Option<Timestamp>,
     pub base: ModelVersion,
@@ -134,18 +142,24 @@ pub struct ModelView {
     pub round: RoundNumber,
     pub digest: Digest,
     pub bytes: u64,
+    /// Why it is kept: `submitted`, `newest`, `best` (evaluated) or `recent`, as many as the run's retention says.
+    #[serde(default)]
+    pub kept_as: String,
 }
 
 impl RunView {
     #[must_use]
     pub fn of(run: &Run, federation: &Federation) -> Self {
         let ended = run.status.ended();
+        let waits = run.waits();
         Self {
             run: run.id.clone(),
             name: run.spec.name.clone(),
             status: run.status.name().into(),
             reason: ended.map(|(_, reason)| reason.into()),
-            waiting_for: run.waiting_for(),
+            waiting_since: waits.as_ref().map(|wait| wait.since),
+            waiting_until: waits.as_ref().and_then(|wait| wait.until),
+            waiting_for: waits.map(|wait| wait.reason),
             dataset: run.spec.dataset.clone(),
             rounds: run.spec.rounds,
             rounds_committed: run.rounds_committed(),
@@ -171,6 +185,7 @@ impl RoundView {
     #[must_use]
     pub fn of(run: &Run, round: &Round, federation: &Federation) -> Self {
         let receipt = round.committed();
+        let waits = round.waits(&run.terms());
         let mut weights = receipt.map(|receipt| receipt.weights.iter().copied()).into_iter().flatten();
         let mut notes = receipt.map(|receipt| receipt.notes.iter().cloned()).into_iter().flatten();
         let cohort = round.seats.iter().map(|(worker, seat)| {
@@ -182,7 +197,9 @@ impl RoundView {
             round: round.number,
             task: round.task,
             phase: round.phase.name().into(),
-            waiting_for: round.waiting_for(&run.terms()),
+            waiting_since: waits.as_ref().map(|wait| wait.since),
+            waiting_until: waits.as_ref().and_then(|wait| wait.until),
+            waiting_for: waits.map(|wait| wait.reason),
             opened_at: round.opened_at,
             deadline: round.deadline,
             base: round.base.clone(),
@@ -267,7 +284,16 @@ impl WorkerView {
 impl ModelView {
     /// The submitted model and every committed one that is kept, oldest first.
     pub fn all_of(run: &Run) -> impl Iterator<Item = Self> + '_ {
-        let view = move |version, round, digest, bytes| Self { run: run.id.clone(), version, round, digest, bytes };
+        let kept_as = move |version| match version {
+            _ if run.best == Some(version) => "best",
+            _ if run.model.version == version => "newest",
+            0 => "submitted",
+            _ => "recent",
+        };
+        let view = move |version, round, digest, bytes| {
+            let kept_as = kept_as(version).into();
+            Self { run: run.id.clone(), version, round, digest, bytes, kept_as }
+        };
         let first = view(0, 0, run.spec.model.digest, run.spec.model.bytes);
         let committed = run
             .models

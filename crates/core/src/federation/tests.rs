@@ -8,4 +8,5 @@ mod placement;
 mod policies;
 mod restart;
 mod rounds;
+mod waits;
 mod world;

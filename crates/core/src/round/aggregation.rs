@@ -60,6 +60,14 @@ impl Round {
         effects.push(RoundEffect::Aggregate);
     }
 
+    pub(super) fn aggregation_waits_for(&self) -> String {
+        let again = match self.aggregation_failures {
+            0 => String::new(),
+            failures => format!(", asked again after {failures} failures"),
+        };
+        format!("the aggregation of {} updates by {}{again}", self.reported(), self.aggregation)
+    }
+
     pub(super) fn commit(
         &mut self,
         mut receipt: AggregateReceipt,

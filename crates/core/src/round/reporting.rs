@@ -128,7 +128,6 @@ impl Round {
 
     pub(super) fn reporting_waits_for(&self, terms: &Terms) -> String {
         let (reported, active, lost) = (self.reported(), self.active(), self.lost());
-        let until = self.deadline.map_or_else(String::new, |deadline| format!(" until {deadline}"));
         let what = match self.task {
             Task::Train => "updates",
             Task::Evaluate => "evaluations",
@@ -140,6 +139,6 @@ impl Round {
         if reported + active < terms.quorum {
             text.push_str(", too few for a quorum: waiting for a worker to return or stand in");
         }
-        text + &until
+        text
     }
 }

@@ -18,6 +18,9 @@ pub struct Selection {
     /// Since when at least a quorum could be chosen.
     pub quorum_since: Option<Timestamp>,
     pub waiting_for: String,
+    /// Since when the placement policy has been asked, while it is.
+    #[serde(default)]
+    pub asked_at: Option<Timestamp>,
 }
 
 impl Selection {
@@ -25,7 +28,7 @@ impl Selection {
     pub const UNSEEN: &str = "the scheduler";
 
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { since: now, quorum_since: None, waiting_for: Self::UNSEEN.into() }
+        Self { since: now, quorum_since: None, waiting_for: Self::UNSEEN.into(), asked_at: None }
     }
 
     /// Whether a cohort smaller than wanted may be asked now.
@@ -76,14 +79,20 @@ impl Round {
             selection.quorum_since = None;
         }
         selection.waiting_for = reason;
+        selection.asked_at = None;
         Ok(())
     }
 
-    pub(super) fn placement_asked(&mut self) -> Result<(), RoundRefusal> {
-        let asked = format!("the placement policy, {}", self.placement);
+    pub(super) fn placement_asked(&mut self, now: Timestamp) -> Result<(), RoundRefusal> {
+        let again = match self.placement_failures {
+            0 => String::new(),
+            failures => format!(", asked again after {failures} failures"),
+        };
+        let asked = format!("the placement policy, {}{again}", self.placement);
         self.open_phase()?;
         if let Phase::Selection(selection) = &mut self.phase {
             selection.waiting_for = asked;
+            selection.asked_at = Some(now);
         }
         Ok(())
     }
@@ -144,6 +153,7 @@ impl Round {
             if has_quorum {
                 selection.quorum_since.get_or_insert(now);
             }
+            selection.asked_at = None;
             selection.waiting_for = format!("the placement policy, which declined: {reason}");
         }
         Ok(())

@@ -40,7 +40,7 @@ fn a_policy_that_declines_is_left_alone_for_a_while() {
     assert!(play.round.is_quiet(Timestamp(1_000 + RETRY_MS - 1)));
     assert!(!play.round.is_quiet(Timestamp(1_000 + RETRY_MS)));
     assert_eq!(play.wakes_at(), None, "a silence that is over wakes nobody");
-    assert!(play.round.waiting_for(&play.terms).unwrap().contains("power is dear"));
+    assert!(play.round.waits(&play.terms).unwrap().reason.contains("power is dear"));
 }
 
 #[test]
