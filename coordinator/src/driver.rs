@@ -21,7 +21,7 @@ use crate::CoordinatorError;
 use crate::config::{Times, advance_to, now};
 use crate::handle::{CoordinatorHandle, INBOX_MAX, Query, Request};
 use crate::meter::{self, Step};
-use crate::store::{JournalEntry, LogLine, Store};
+use crate::store::{JournalEntry, LogLine, Store, Term};
 
 /// Most requests that share a transaction.
 const BATCH_MAX: usize = 512;
@@ -29,6 +29,7 @@ const BATCH_MAX: usize = 512;
 pub(crate) struct Driver {
     federation: Federation,
     store: Arc<Store>,
+    term: Term,
     performer: Performer,
     inbox: mpsc::Receiver<Request>,
     log_lines: watch::Sender<u64>,
@@ -65,6 +66,7 @@ impl Driver {
     /// Replays the journal and notes that a coordinator started; the effects of that set going what was under way.
     pub(crate) async fn recover(
         store: Arc<Store>,
+        term: Term,
         performer: Performer,
         times: &Times,
     ) -> Result<(Self, CoordinatorHandle), CoordinatorError> {
@@ -74,6 +76,7 @@ impl Driver {
         let mut driver = Self {
             federation: Federation::new(),
             store: store.clone(),
+            term,
             performer,
             inbox,
             log_lines,
@@ -198,7 +201,7 @@ impl Driver {
     async fn append(&mut self, lines: &[LogLine]) -> Result<(), CoordinatorError> {
         if !self.unhurried.is_empty() {
             let _taking = meter::taking(Step::Journal);
-            self.store.append(&self.unhurried, lines).await?;
+            self.store.append(self.term, &self.unhurried, lines, &[]).await?;
             self.unhurried.clear();
         }
         Ok(())

@@ -16,7 +16,7 @@ use polder_tensor::{Layout, Parameters, ParametersError, TensorSpec, reference};
 use crate::aggregation::partial::{self, Part};
 use crate::aggregation::{AggregationError, Job, PolicyCall, aggregate, statistics};
 use crate::spool::SpooledUpdate;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreConfig, StoreError};
 
 mod chunks;
 
@@ -85,7 +85,7 @@ impl Rehearsal {
         };
         let values = |file: usize| Parameters::new(layout.clone(), values(file, parameters));
         {
-            let store = Store::open(&dir.join("state")).await?;
+            let store = Store::open(&StoreConfig::local(dir.join("state"))).await?;
             let mut writer = store.blobs().writer()?;
             writer.write(&values(0)?.to_safetensors())?;
             let (base, _) = writer.finish()?;
@@ -99,7 +99,7 @@ impl Rehearsal {
 
     /// Takes up what [`make`](Self::make) made in `dir`.
     pub async fn open(dir: &Path, updates: usize, files: usize, parameters: usize) -> Result<Self, RehearsalError> {
-        let store = Store::open(&dir.join("state")).await?;
+        let store = Store::open(&StoreConfig::local(dir.join("state"))).await?;
         let path = dir.join(BASE_FILE);
         let base = fs::read_to_string(&path).map_err(|source| RehearsalError::File { path: path.clone(), source })?;
         let base: Digest = base.parse().map_err(|_| RehearsalError::Digest { path })?;
@@ -179,7 +179,7 @@ impl Rehearsal {
             Ok::<_, RehearsalError>(Parameters::from_safetensors(&bytes)?)
         };
         let weight = 1.0 / self.updates.len() as f32;
-        let base = load(&self.store.blobs().path(&self.base))?;
+        let base = load(&self.store.blobs().local(&self.base)?)?;
         let mut sum = vec![0.0_f32; base.values().len()];
         for update in &self.updates {
             let product: Vec<f32> = load(&update.path)?.values().iter().map(|value| value * weight).collect();

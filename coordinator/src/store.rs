@@ -1,66 +1,71 @@
 //! Everything a coordinator must not lose: the journal, the log for people, and the blobs (models, policies).
 //!
-//! One directory holds it all and one coordinator holds the directory:
+//! One directory holds it all and one coordinator holds the directory; coordinators that share a database keep there what
+//! is not files.
 //!
 //! | path | holds |
 //! | --- | --- |
 //! | `lock` | locked while a coordinator lives, by the kernel, so a killed one leaves nothing behind |
-//! | `journal.sqlite` | [`journal`]: what happened, in order |
+//! | `journal.sqlite` | [`journal`], [`snapshot`], [`archive`]: what happened, in order; or in PostgreSQL |
 //! | `blobs/<algorithm>/<hex>` | [`blobs`]: files by the digest of their bytes |
 //! | `incoming/` | blobs being written; emptied at start |
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use polder_core::{Digest, RunId};
+use polder_core::RunId;
 
+pub mod archive;
 pub mod blobs;
+mod database;
+mod error;
+pub(crate) mod intact;
 pub mod journal;
+pub(crate) mod room;
+pub mod objects;
+pub mod lease;
+mod shared;
+pub mod snapshot;
 
+pub use archive::{Prune, Pruned};
 pub(crate) use blobs::PlacedWriter;
 pub use blobs::{BlobWriter, Blobs};
-pub use journal::{JournalEntry, LogEntry, LogLine, Recorded};
+pub use objects::{ObjectStoreUrl, Objects, ObjectsError};
+pub use error::StoreError;
+pub use journal::{ArchivedRound, JournalEntry, LogEntry, LogLine, Recorded};
+pub use lease::{Leader, Member, MemberSeen, Term};
+pub use snapshot::Snapshot;
 
-use journal::Journal;
+use database::Database;
+use journal::{Batch, Journal};
 
-/// Why the store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("`{}` is in use by another coordinator; stop that one first, or give another directory", dir.display())]
-    InUse { dir: PathBuf },
-    #[error(
-        "`{}` was written by polder {written_by} (format {format}); this is polder {ours}, which reads up to format \
-         {newest}; start the newer version, or give another directory",
-        dir.display()
-    )]
-    Newer { dir: PathBuf, written_by: String, format: i64, ours: &'static str, newest: i64 },
-    #[error("could not {action} `{}`", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
-    #[error("the journal could not be {action}")]
-    Database { action: &'static str, source: sqlx::Error },
-    #[error("the journal could not be brought to this version's format")]
-    Migrate(#[source] sqlx::migrate::MigrateError),
-    #[error("journal entry {expected} is missing (the next one is {found}); restore the directory from a backup")]
-    JournalHole { expected: u64, found: u64 },
-    #[error("log line {seq} cannot be read: {what}")]
-    CorruptLog { seq: u64, what: String },
-    #[error("there is no blob {digest}")]
-    BlobMissing { digest: Digest },
-    #[error("blob {digest} is corrupt: its bytes have the digest {found}; restore it from a backup")]
-    BlobCorrupt { digest: Digest, found: Digest },
-    #[error("blob {digest} could not be {action}")]
-    Blob { digest: Digest, action: &'static str, source: Box<object_store::Error> },
-    #[error("the blobs could not be listed")]
-    BlobList(#[source] Box<object_store::Error>),
-    #[error("a task of the store was ended before it was done, because the coordinator is stopping")]
-    Stopping,
+/// Where a store lies.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Local files; everything, where nothing else is named.
+    pub dir: PathBuf,
+    /// The address of a PostgreSQL database that coordinators share; else it is SQLite in the directory.
+    pub database: Option<String>,
+    /// The address of an object store that coordinators share.
+    pub blobs: Option<String>,
 }
 
-impl StoreError {
-    pub(crate) fn io<'path>(action: &'static str, path: &'path Path) -> impl FnOnce(io::Error) -> Self + use<'path> {
-        move |source| Self::Io { action, path: path.to_path_buf(), source }
+impl StoreConfig {
+    /// Everything in `dir`.
+    pub fn local(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), database: None, blobs: None }
+    }
+}
+
+impl fmt::Debug for StoreConfig {
+    /// Without the addresses: they may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let given = |address: &Option<String>| address.is_some();
+        let (database, blobs) = (given(&self.database), given(&self.blobs));
+        f.debug_struct("StoreConfig").field("dir", &self.dir).field("database", &database).field("blobs", &blobs).finish()
     }
 }
 
@@ -68,6 +73,7 @@ impl StoreError {
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
+    database: Database,
     journal: Journal,
     blobs: Blobs,
     /// Held for its lock.
@@ -75,15 +81,16 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `dir`, which is created (for this user alone) if it is not there.
+    /// Opens the store in its directory, which is created (for this user alone) if it is not there, and its database.
     ///
-    /// Refuses a directory that another coordinator has open and one that a newer version has written; what an
-    /// older version has written is brought to this version's format. Half-written blobs are removed.
-    pub async fn open(dir: &Path) -> Result<Self, StoreError> {
+    /// Refuses a directory that another coordinator has open, and a directory or database that a newer version has
+    /// written; what an older version has written is brought to this version's format. Half-written blobs are removed.
+    pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let dir = &config.dir;
         let lock = lock(dir)?;
-        let journal = Journal::open(dir).await?;
-        let blobs = Blobs::open(dir)?;
-        Ok(Self { dir: dir.to_path_buf(), journal, blobs, _lock: lock })
+        let database = Database::open(config).await?;
+        let blobs = Blobs::open(dir, config.blobs.as_deref()).await?;
+        Ok(Self { dir: dir.clone(), database, journal: Journal::default(), blobs, _lock: lock })
     }
 
     #[must_use]
@@ -96,12 +103,29 @@ impl Store {
         &self.blobs
     }
 
-    /// Adds `entries` and `lines` in one transaction that is on disk when this returns: all of them or, with an
-    /// error, none. Gives the number of the last entry in the journal.
+    /// `sqlite` or `postgres`.
+    #[must_use]
+    pub fn database_kind(&self) -> &'static str {
+        match self.database {
+            Database::Sqlite(_) => "sqlite",
+            Database::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Adds `entries`, `lines` and `rounds` in one transaction that is on disk when this returns: all of them or, with
+    /// an error, none. Gives the number of the last entry in the journal.
     ///
-    /// A caller that is cancelled meanwhile does not know which of the two it was.
-    pub async fn append(&self, entries: &[JournalEntry], lines: &[LogLine]) -> Result<u64, StoreError> {
-        self.journal.append(entries, lines).await
+    /// With [an error that passes](StoreError::is_passing) it may be that they are there all the same: call again with
+    /// the same, until it works or fails for good; they are never written twice. A caller that is cancelled does not
+    /// know which of the two it was. A term that is over writes nothing.
+    pub async fn append(
+        &self,
+        term: Term,
+        entries: &[JournalEntry],
+        lines: &[LogLine],
+        rounds: &[ArchivedRound],
+    ) -> Result<u64, StoreError> {
+        self.journal.append(&self.database, term, Batch { entries, lines, rounds }).await
     }
 
     /// Hands every entry from number `from_seq` (the first is 1) on to `each`, in order. Stops at its first error.
@@ -110,7 +134,7 @@ impl Store {
         from_seq: u64,
         each: impl FnMut(Recorded) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.journal.replay(from_seq, each).await
+        self.journal.replay(&self.database, from_seq, each).await
     }
 
     /// At most `limit` log lines after number `after_seq`, oldest first: of one run, or of everything.
@@ -120,7 +144,7 @@ impl Store {
         after_seq: u64,
         limit: u32,
     ) -> Result<Vec<LogEntry>, StoreError> {
-        self.journal.log_lines(run, after_seq, limit).await
+        journal::log_lines(&self.database, run, after_seq, limit).await
     }
 }
 

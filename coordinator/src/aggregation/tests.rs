@@ -10,7 +10,7 @@ use polder_tensor::{Layout, Parameters, TensorSpec};
 
 use super::*;
 use crate::spool::SpooledUpdate;
-use crate::store::Store;
+use crate::store::{Store, StoreConfig};
 
 mod chunks;
 mod failures;
@@ -46,7 +46,7 @@ impl World {
     fn of(tensors: &[usize], base: &[f32]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let store = runtime.block_on(Store::open(&dir.path().join("state"))).unwrap();
+        let store = runtime.block_on(Store::open(&StoreConfig::local(dir.path().join("state")))).unwrap();
         let spec = |(at, values): (usize, &usize)| TensorSpec::new(format!("w{at}"), [*values]);
         let layout = Arc::new(Layout::new(tensors.iter().enumerate().map(spec).collect()).unwrap());
         let base = Parameters::new(Arc::clone(&layout), base.to_vec()).unwrap();

@@ -1,33 +1,22 @@
-//! The journal and the log, in SQLite.
+//! The journal and the log. The log and closed rounds ride in the journal's transactions, so that nobody is ever told of
+//! something that did not happen.
 //!
-//! One connection writes, another reads; both live behind a lock each. The log rides in the journal's transactions, so
-//! that nobody is ever told of something that did not happen.
+//! An entry is written once, whatever happens to the answer: numbers are given here, the database takes each once, and a
+//! writer that does not know what became of a batch looks before it tries again.
 
-use std::path::Path;
-
-use futures_util::TryStreamExt;
 use polder_core::{RoundNumber, RunId, WorkerName};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection};
 use tokio::sync::Mutex;
 
-use super::StoreError;
+mod postgres;
+mod sqlite;
 
-/// The version of this program, which a directory remembers.
-const OURS: &str = env!("CARGO_PKG_VERSION");
+use super::database::{Database, Lane, on_lane};
+use super::{StoreError, Term};
 
-/// Forward only: a file here is never changed once it was released, only followed by another.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "journal", include_str!("../../migrations/0001_journal.sql"))];
-
-/// All rows of a batch are bound as two JSON arrays: a batch of any size is then one message to the thread that has
-/// the database, with statements that were prepared once.
-const APPEND: &str = "BEGIN IMMEDIATE; \
-    INSERT INTO journal (seq, at_ms, kind, event) \
-        SELECT ?1 + key, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2); \
-    INSERT INTO log (at_ms, run, round, worker, kind, text) \
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?3); \
-    COMMIT";
+/// Rows that are read at a time.
+const PAGE: i64 = 256;
+/// Times that one batch is tried before the caller is told.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// One event as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,130 +54,222 @@ pub struct LogEntry {
     pub line: LogLine,
 }
 
-#[derive(Debug)]
-pub(super) struct Journal {
-    writer: Mutex<Writer>,
-    reader: Mutex<SqliteConnection>,
+/// A round that is over, on its way out of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivedRound {
+    pub run: RunId,
+    pub round: RoundNumber,
+    pub round_json: String,
 }
 
-#[derive(Debug)]
+/// What is written together.
+#[derive(Clone, Copy)]
+pub(super) struct Batch<'a> {
+    pub(super) entries: &'a [JournalEntry],
+    pub(super) lines: &'a [LogLine],
+    pub(super) rounds: &'a [ArchivedRound],
+}
+
+impl Batch<'_> {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.lines.is_empty() && self.rounds.is_empty()
+    }
+
+    /// Tells one batch from another.
+    fn fingerprint(&self) -> blake3::Hash {
+        let entries = self.entries.iter().map(|entry| (entry.at_ms, &entry.kind, &entry.event_json));
+        let lines = self.lines.iter().map(|l| (l.at_ms, &l.run, l.round, &l.worker, &l.kind, &l.text));
+        let rounds = self.rounds.iter().map(|round| (&round.run, round.round, &round.round_json));
+        blake3::hash([rows(entries), rows(lines), rows(rounds)].join("\n").as_bytes())
+    }
+}
+
+/// The numbers of the next entry and the next line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    next_seq: i64,
+    next_line: i64,
+}
+
+impl Place {
+    fn after(self, batch: Batch<'_>) -> Self {
+        let next_seq = self.next_seq + batch.entries.len().cast_signed() as i64;
+        Self { next_seq, next_line: self.next_line + batch.lines.len().cast_signed() as i64 }
+    }
+
+    fn last_seq(self) -> u64 {
+        (self.next_seq - 1).cast_unsigned()
+    }
+}
+
+/// The writer's side of the journal.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    writer: Mutex<Writer>,
+}
+
+#[derive(Debug, Default)]
 struct Writer {
-    connection: SqliteConnection,
-    /// The number of the next entry; unknown after a batch that failed or was cancelled.
-    next_seq: Option<i64>,
+    /// Where a term's next batch goes; unknown after one that failed or was cancelled.
+    next: Option<(Term, Place)>,
+    /// A batch of which nobody knows whether it is there, and where the next would go if it is.
+    unknown: Option<(blake3::Hash, Place)>,
+}
+
+/// What is to be done about a batch.
+enum Next {
+    Write(Place),
+    /// It was there already: an earlier call had written it and not heard of it.
+    Written(Place),
 }
 
 impl Journal {
-    pub(super) async fn open(dir: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(dir.join("journal.sqlite"))
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .disable_statement_logging();
-        let mut connection = options.clone().create_if_missing(true).connect().await.map_err(database("opened"))?;
-        refuse_newer(&mut connection, dir).await?;
-        migrate(&mut connection).await?;
-        let reader = options.read_only(true).connect().await.map_err(database("opened for reading"))?;
-        Ok(Self { writer: Mutex::new(Writer { connection, next_seq: None }), reader: Mutex::new(reader) })
-    }
-
-    pub(super) async fn append(&self, entries: &[JournalEntry], lines: &[LogLine]) -> Result<u64, StoreError> {
+    pub(super) async fn append(&self, database: &Database, term: Term, batch: Batch<'_>) -> Result<u64, StoreError> {
         let mut writer = self.writer.lock().await;
-        let next_seq = writer.next_seq().await?;
-        if entries.is_empty() && lines.is_empty() {
-            return Ok((next_seq - 1).cast_unsigned());
+        let mut attempts = 0;
+        loop {
+            let place = match writer.look(database, term, batch).await? {
+                Next::Write(place) if batch.is_empty() => return Ok(place.last_seq()),
+                Next::Write(place) => place,
+                Next::Written(place) => return Ok(place.last_seq()),
+            };
+            attempts += 1;
+            // Until it is known to have worked, nobody knows.
+            writer.next = None;
+            let written = match database {
+                Database::Sqlite(database) => sqlite::append(database, term, place, batch).await,
+                Database::Postgres(database) => postgres::append(database, term, place, batch).await,
+            };
+            let after = place.after(batch);
+            match written {
+                Ok(true) => {
+                    writer.next = Some((term, after));
+                    return Ok(after.last_seq());
+                }
+                Ok(false) => return Err(StoreError::Fenced { epoch: term.epoch }),
+                Err(error) => {
+                    writer.unknown = Some((batch.fingerprint(), after));
+                    let may_work = matches!(error, StoreError::DatabaseAway { .. }) || error.is_collision();
+                    if attempts == ATTEMPTS_MAX || !may_work {
+                        return Err(error);
+                    }
+                }
+            }
         }
-        // Until the commit is known to have worked, the connection may be inside the transaction.
-        writer.next_seq = None;
-        sqlx::query(APPEND)
-            .bind(next_seq)
-            .bind(rows(entries.iter().map(|entry| (storable(entry.at_ms), &entry.kind, &entry.event_json))))
-            .bind(rows(lines.iter().map(|l| (storable(l.at_ms), &l.run, l.round, &l.worker, &l.kind, &l.text))))
-            .execute(&mut writer.connection)
-            .await
-            .map_err(database("written"))?;
-        let after = next_seq + entries.len().cast_signed() as i64;
-        writer.next_seq = Some(after);
-        Ok((after - 1).cast_unsigned())
     }
 
     pub(super) async fn replay<E: From<StoreError>>(
         &self,
+        database: &Database,
         from_seq: u64,
         mut each: impl FnMut(Recorded) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut reader = self.reader.lock().await;
         let mut expected = from_seq.max(1);
-        let mut stored = sqlx::query_as::<_, (i64, i64, String, String)>(
-            "SELECT seq, at_ms, kind, event FROM journal WHERE seq >= ? ORDER BY seq",
-        )
-        .bind(expected.cast_signed())
-        .fetch(&mut *reader);
-        while let Some((seq, at_ms, kind, event_json)) = stored.try_next().await.map_err(database("read"))? {
-            let seq = seq.cast_unsigned();
-            if seq != expected {
-                return Err(StoreError::JournalHole { expected, found: seq }.into());
+        loop {
+            let page = page(database, expected).await?;
+            let is_last = page.len() < PAGE as usize;
+            for (seq, at_ms, kind, event_json) in page {
+                let seq = seq.cast_unsigned();
+                if seq != expected {
+                    return Err(StoreError::JournalHole { expected, found: seq }.into());
+                }
+                expected += 1;
+                each(Recorded { seq, entry: JournalEntry { at_ms: at_ms.cast_unsigned(), kind, event_json } })?;
             }
-            expected += 1;
-            each(Recorded { seq, entry: JournalEntry { at_ms: at_ms.cast_unsigned(), kind, event_json } })?;
+            if is_last {
+                return Ok(());
+            }
         }
-        Ok(())
     }
+}
 
-    pub(super) async fn log_lines(
-        &self,
-        run: Option<&RunId>,
-        after_seq: u64,
-        limit: u32,
-    ) -> Result<Vec<LogEntry>, StoreError> {
-        let query = match run {
-            Some(run) => sqlx::query_as::<_, LogRow>(
-                "SELECT seq, at_ms, run, round, worker, kind, text FROM log \
-                 WHERE seq > ? AND run = ? ORDER BY seq LIMIT ?",
-            )
-            .bind(after_seq.cast_signed())
-            .bind(run.as_str()),
-            None => sqlx::query_as::<_, LogRow>(
-                "SELECT seq, at_ms, run, round, worker, kind, text FROM log WHERE seq > ? ORDER BY seq LIMIT ?",
-            )
-            .bind(after_seq.cast_signed()),
-        };
-        let mut reader = self.reader.lock().await;
-        let found = query.bind(limit).fetch_all(&mut *reader).await.map_err(database("read"))?;
-        found.into_iter().map(log_entry).collect()
-    }
+async fn page(database: &Database, from_seq: u64) -> Result<Vec<(i64, i64, String, String)>, StoreError> {
+    on_lane!(database, Lane::Reader, "read", |connection| {
+        sqlx::query_as("SELECT seq, at_ms, kind, event FROM journal WHERE seq >= $1 ORDER BY seq LIMIT $2")
+            .bind(from_seq.cast_signed())
+            .bind(PAGE)
+            .fetch_all(connection)
+            .await
+    })
 }
 
 impl Writer {
-    /// The number of the next entry, after ending whatever a failed batch has left open.
-    async fn next_seq(&mut self) -> Result<i64, StoreError> {
-        if let Some(next_seq) = self.next_seq {
-            return Ok(next_seq);
+    /// Finds out where `batch` goes, and whether it is there already.
+    async fn look(&mut self, database: &Database, term: Term, batch: Batch<'_>) -> Result<Next, StoreError> {
+        if let Some((of, place)) = self.next
+            && of == term
+        {
+            return Ok(Next::Write(place));
         }
-        // Fails when no transaction is open, which is as good.
-        let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
-        let next_seq: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) + 1 FROM journal")
-            .fetch_one(&mut self.connection)
+        let (epoch, next_seq, next_line): (i64, i64, i64) = on_lane!(database, Lane::Writer, "read", |connection| {
+            sqlx::query_as(
+                "SELECT epoch, (SELECT coalesce(max(seq), 0) + 1 FROM \
+                 (SELECT max(seq) AS seq FROM journal UNION ALL SELECT max(seq) FROM snapshot) AS newest), \
+                 (SELECT coalesce(max(seq), 0) + 1 FROM log) FROM lease WHERE id = 1",
+            )
+            .fetch_one(connection)
             .await
-            .map_err(database("read"))?;
-        self.next_seq = Some(next_seq);
-        Ok(next_seq)
+        })?;
+        if epoch != term.stored() {
+            return Err(StoreError::Fenced { epoch: term.epoch });
+        }
+        // Nobody else writes in this term: if the numbers went on as that batch would have them, it is there.
+        let found = Place { next_seq, next_line };
+        let unknown = self.unknown.take();
+        self.next = Some((term, found));
+        let is_there = unknown.is_some_and(|(of, after)| after == found && of == batch.fingerprint());
+        Ok(if is_there && !(batch.entries.is_empty() && batch.lines.is_empty()) {
+            Next::Written(found)
+        } else {
+            Next::Write(found)
+        })
     }
 }
 
-type LogRow = (i64, i64, Option<String>, Option<RoundNumber>, Option<String>, String, String);
+/// At most `limit` log lines after number `after_seq`, oldest first.
+pub(super) async fn log_lines(
+    database: &Database,
+    run: Option<&RunId>,
+    after_seq: u64,
+    limit: u32,
+) -> Result<Vec<LogEntry>, StoreError> {
+    let query = match run {
+        Some(_) => {
+            "SELECT seq, at_ms, run, round, worker, kind, text FROM log WHERE seq > $1 AND run = $3 ORDER BY seq LIMIT $2"
+        }
+        None => {
+            "SELECT seq, at_ms, run, round, worker, kind, text FROM log \
+             WHERE seq > $1 AND $3 IS NULL ORDER BY seq LIMIT $2"
+        }
+    };
+    let found: Vec<LogRow> = on_lane!(database, Lane::Reader, "read", |connection| {
+        sqlx::query_as(query)
+            .bind(after_seq.cast_signed())
+            .bind(i64::from(limit))
+            .bind(run.map(RunId::as_str))
+            .fetch_all(connection)
+            .await
+    })?;
+    found.into_iter().map(log_entry).collect()
+}
+
+type LogRow = (i64, i64, Option<String>, Option<i64>, Option<String>, String, String);
 
 fn log_entry((seq, at_ms, run, round, worker, kind, text): LogRow) -> Result<LogEntry, StoreError> {
     let seq = seq.cast_unsigned();
     let corrupt = |error: polder_core::id::NameError| StoreError::CorruptLog { seq, what: error.to_string() };
     let run = run.map(RunId::new).transpose().map_err(corrupt)?;
     let worker = worker.map(WorkerName::new).transpose().map_err(corrupt)?;
+    let round = round
+        .map(RoundNumber::try_from)
+        .transpose()
+        .map_err(|_| StoreError::CorruptLog { seq, what: "its round has no such number".into() })?;
     Ok(LogEntry { seq, line: LogLine { at_ms: at_ms.cast_unsigned(), run, round, worker, kind, text } })
 }
 
-/// SQLite's integers have a sign; an instant that far away is as good as the last one.
-fn storable(at_ms: u64) -> i64 {
-    i64::try_from(at_ms).unwrap_or(i64::MAX)
+/// The databases' integers have a sign; an instant that far away is as good as the last one.
+fn storable(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// One JSON array of the given rows.
@@ -196,49 +277,4 @@ fn rows(rows: impl Iterator<Item = impl serde::Serialize>) -> String {
     let rows: Vec<_> = rows.collect();
     // Texts and numbers always have a JSON form.
     serde_json::to_string(&rows).unwrap_or_default()
-}
-
-/// Asked before anything is changed, so that the newer version can still use the directory afterwards.
-async fn refuse_newer(connection: &mut SqliteConnection, dir: &Path) -> Result<(), StoreError> {
-    let has_history: bool =
-        sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(database("opened"))?;
-    if !has_history {
-        return Ok(());
-    }
-    let format: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(database("opened"))?;
-    let newest = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
-    if format <= newest {
-        return Ok(());
-    }
-    let written_by: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = 'written_by'")
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(database("opened"))?;
-    let written_by = written_by.unwrap_or_else(|| "of a later version".into());
-    Err(StoreError::Newer { dir: dir.to_path_buf(), written_by, format, ours: OURS, newest })
-}
-
-async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let migrations = MIGRATIONS.map(|(version, name, sql)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    Migrator::with_migrations(migrations.to_vec()).run(&mut *connection).await.map_err(StoreError::Migrate)?;
-    sqlx::query(
-        "INSERT INTO meta (key, value) VALUES ('written_by', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-    )
-    .bind(OURS)
-    .execute(connection)
-    .await
-    .map_err(database("opened"))?;
-    Ok(())
-}
-
-fn database(action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
-    move |source| StoreError::Database { action, source }
 }

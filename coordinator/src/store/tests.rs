@@ -2,10 +2,11 @@ use std::fs;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use polder_core::digest::Algorithm;
-use polder_core::{RunId, WorkerName};
+use polder_core::{Digest, RunId, WorkerName};
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
 use super::*;
@@ -41,6 +42,14 @@ async fn replayed(store: &Store, from_seq: u64) -> Vec<Recorded> {
     all
 }
 
+/// The store in `dir`, and a term to write in.
+async fn leading(dir: &Path) -> (Store, Term) {
+    let store = Store::open(&StoreConfig::local(dir)).await.unwrap();
+    let [id, endpoint, peer, version] = ["a", "a:7400", "a:7400", "0.1.0"].map(String::from);
+    let term = store.try_lead(&Member { id, endpoint, peer, version }, Duration::from_secs(3)).await.unwrap();
+    (store, term.unwrap())
+}
+
 /// Opens the database beside the store, as a person would with the `sqlite3` program.
 async fn tamper(dir: &Path, statement: &'static str) {
     let mut connection = SqliteConnectOptions::new().filename(dir.join("journal.sqlite")).connect().await.unwrap();
@@ -50,29 +59,29 @@ async fn tamper(dir: &Path, statement: &'static str) {
 #[tokio::test]
 async fn what_was_appended_is_replayed_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
-    assert_eq!(store.append(&[], &[]).await.unwrap(), 0);
-    assert_eq!(store.append(&entries(1..=1), &[]).await.unwrap(), 1);
-    assert_eq!(store.append(&entries(2..=2000), &[line(None, "x")]).await.unwrap(), 2000);
-    assert_eq!(store.append(&[], &[line(None, "y")]).await.unwrap(), 2000);
+    let (store, term) = leading(dir.path()).await;
+    assert_eq!(store.append(term, &[], &[], &[]).await.unwrap(), 0);
+    assert_eq!(store.append(term, &entries(1..=1), &[], &[]).await.unwrap(), 1);
+    assert_eq!(store.append(term, &entries(2..=2000), &[line(None, "x")], &[]).await.unwrap(), 2000);
+    assert_eq!(store.append(term, &[], &[line(None, "y")], &[]).await.unwrap(), 2000);
     drop(store);
 
-    let store = Store::open(dir.path()).await.unwrap();
+    let (store, term) = leading(dir.path()).await;
     let all = replayed(&store, 0).await;
     let expected: Vec<_> = (1..=2000).map(|seq| Recorded { seq, entry: entry(seq) }).collect();
     assert_eq!(all, expected);
     assert_eq!(replayed(&store, 1999).await, expected[1998..]);
     assert_eq!(replayed(&store, 2001).await, []);
-    assert_eq!(store.append(&entries(2001..=2001), &[]).await.unwrap(), 2001);
+    assert_eq!(store.append(term, &entries(2001..=2001), &[], &[]).await.unwrap(), 2001);
 }
 
 #[tokio::test]
 async fn log_lines_are_read_by_run_and_place() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
+    let (store, term) = leading(dir.path()).await;
     let lines = [line(Some("a"), "one"), line(Some("b"), "two\n'"), line(None, "three"), line(Some("a"), "four")];
-    store.append(&[], &lines[..2]).await.unwrap();
-    store.append(&[], &lines[2..]).await.unwrap();
+    store.append(term, &[], &lines[..2], &[]).await.unwrap();
+    store.append(term, &[], &lines[2..], &[]).await.unwrap();
 
     let all = store.log_lines(None, 0, 100).await.unwrap();
     assert_eq!(all.iter().map(|entry| &entry.line).collect::<Vec<_>>(), lines.iter().collect::<Vec<_>>());
@@ -86,16 +95,16 @@ async fn log_lines_are_read_by_run_and_place() {
 #[tokio::test]
 async fn a_failed_batch_leaves_nothing_and_the_next_one_works() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
-    store.append(&entries(1..=1), &[]).await.unwrap();
+    let (store, term) = leading(dir.path()).await;
+    store.append(term, &entries(1..=1), &[], &[]).await.unwrap();
     tamper(
         dir.path(),
         "CREATE TRIGGER full BEFORE INSERT ON log WHEN new.text = 'no' BEGIN SELECT raise(FAIL, 'disk full'); END",
     )
     .await;
-    let error = store.append(&entries(2..=3), &[line(None, "yes"), line(None, "no")]).await.unwrap_err();
+    let error = store.append(term, &entries(2..=3), &[line(None, "yes"), line(None, "no")], &[]).await.unwrap_err();
     assert!(matches!(error, StoreError::Database { action: "written", .. }), "{error}");
-    assert_eq!(store.append(&entries(2..=2), &[]).await.unwrap(), 2);
+    assert_eq!(store.append(term, &entries(2..=2), &[], &[]).await.unwrap(), 2);
     assert_eq!(replayed(&store, 1).await.len(), 2);
     assert_eq!(store.log_lines(None, 0, 10).await.unwrap(), []);
 }
@@ -103,19 +112,19 @@ async fn a_failed_batch_leaves_nothing_and_the_next_one_works() {
 #[tokio::test]
 async fn a_cancelled_batch_is_there_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
+    let (store, term) = leading(dir.path()).await;
     let batch = entries(1..=50);
     for polls in 1..=4 {
-        let mut append = Box::pin(store.append(&batch, &[]));
+        let mut append = Box::pin(store.append(term, &batch, &[], &[]));
         for _ in 0..polls {
             if append.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
                 break;
             }
         }
         drop(append);
-        let before = store.append(&[], &[]).await.unwrap();
+        let before = store.append(term, &[], &[], &[]).await.unwrap();
         assert_eq!(before % 50, (polls - 1) as u64, "a part of a batch is there");
-        assert_eq!(store.append(&entries(1..=1), &[]).await.unwrap(), before + 1);
+        assert_eq!(store.append(term, &entries(1..=1), &[], &[]).await.unwrap(), before + 1);
     }
     let all = replayed(&store, 1).await;
     assert!(all.len() >= 4);
@@ -124,8 +133,8 @@ async fn a_cancelled_batch_is_there_whole_or_not_at_all() {
 #[tokio::test]
 async fn a_hole_in_the_journal_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
-    store.append(&entries(1..=5), &[]).await.unwrap();
+    let (store, term) = leading(dir.path()).await;
+    store.append(term, &entries(1..=5), &[], &[]).await.unwrap();
     tamper(dir.path(), "DELETE FROM journal WHERE seq = 3").await;
     let error = store.replay(1, |_| Ok::<_, StoreError>(())).await.unwrap_err();
     assert_eq!(
@@ -137,8 +146,8 @@ async fn a_hole_in_the_journal_is_an_error() {
 #[tokio::test]
 async fn a_second_coordinator_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
-    let error = Store::open(dir.path()).await.unwrap_err();
+    let store = Store::open(&StoreConfig::local(dir.path())).await.unwrap();
+    let error = Store::open(&StoreConfig::local(dir.path())).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -147,25 +156,25 @@ async fn a_second_coordinator_is_refused() {
         )
     );
     drop(store);
-    Store::open(dir.path()).await.unwrap();
+    Store::open(&StoreConfig::local(dir.path())).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_newer_version_s_directory_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    drop(Store::open(dir.path()).await.unwrap());
+    drop(Store::open(&StoreConfig::local(dir.path())).await.unwrap());
     tamper(
         dir.path(),
-        "INSERT INTO _sqlx_migrations SELECT 7, 'later', installed_on, 1, x'00', 0 FROM _sqlx_migrations",
+        "INSERT INTO _sqlx_migrations SELECT 7, 'later', installed_on, 1, x'00', 0 FROM _sqlx_migrations WHERE version = 1",
     )
     .await;
     tamper(dir.path(), "UPDATE meta SET value = '9.8.7' WHERE key = 'written_by'").await;
-    let error = Store::open(dir.path()).await.unwrap_err();
+    let error = Store::open(&StoreConfig::local(dir.path())).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "`{}` was written by polder 9.8.7 (format 7); this is polder {}, which reads up to format 1; start the \
-             newer version, or give another directory",
+            "`{}` was written by polder 9.8.7 (format 7); this is polder {}, which reads up to format 2; start the \
+             newer version, or give another directory or database",
             dir.path().display(),
             env!("CARGO_PKG_VERSION")
         )
@@ -181,14 +190,14 @@ async fn a_newer_version_s_directory_is_refused_and_left_alone() {
 async fn the_directory_is_for_its_owner_alone() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("deep/state");
-    let store = Store::open(&state).await.unwrap();
+    let store = Store::open(&StoreConfig::local(&state)).await.unwrap();
     assert_eq!(fs::metadata(store.dir()).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[tokio::test]
 async fn blobs_are_found_by_their_digest() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
+    let store = Store::open(&StoreConfig::local(dir.path())).await.unwrap();
     let blobs = store.blobs();
     assert_eq!(blobs.list().await.unwrap(), []);
     let policy = blobs.put(Algorithm::Sha256, Bytes::from_static(b"policy")).await.unwrap();
@@ -215,7 +224,7 @@ async fn blobs_are_found_by_their_digest() {
 #[tokio::test]
 async fn a_corrupt_blob_is_an_error_and_storing_it_again_mends_it() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
+    let store = Store::open(&StoreConfig::local(dir.path())).await.unwrap();
     let digest = store.blobs().put(Algorithm::Blake3, Bytes::from_static(b"model")).await.unwrap();
     fs::write(store.blobs().path(&digest), b"mOdel").unwrap();
     let found = Digest::blake3(*blake3::hash(b"mOdel").as_bytes());
@@ -231,7 +240,7 @@ async fn a_corrupt_blob_is_an_error_and_storing_it_again_mends_it() {
 #[tokio::test]
 async fn written_blobs_appear_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
+    let store = Store::open(&StoreConfig::local(dir.path())).await.unwrap();
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
     let mut writer = store.blobs().writer().unwrap();
     writer.write(&bytes[..10]).unwrap();
@@ -251,7 +260,7 @@ async fn written_blobs_appear_whole_or_not_at_all() {
 #[tokio::test]
 async fn what_a_killed_coordinator_left_half_written_is_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
+    let store = Store::open(&StoreConfig::local(dir.path())).await.unwrap();
     let digest = store.blobs().put(Algorithm::Blake3, Bytes::from_static(b"model")).await.unwrap();
     let mut writer = store.blobs().writer().unwrap();
     writer.write(b"half a mod").unwrap();
@@ -262,7 +271,7 @@ async fn what_a_killed_coordinator_left_half_written_is_removed() {
     assert_eq!(fs::read_dir(dir.path().join("incoming")).unwrap().count(), 1);
     drop(store);
 
-    let store = Store::open(dir.path()).await.unwrap();
+    let store = Store::open(&StoreConfig::local(dir.path())).await.unwrap();
     assert_eq!(fs::read_dir(dir.path().join("incoming")).unwrap().count(), 0);
     assert!(!staged.exists());
     assert_eq!(store.blobs().list().await.unwrap(), [digest]);

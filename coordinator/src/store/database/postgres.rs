@@ -1,0 +1,207 @@
+//! PostgreSQL: one connection a lane, made when it is needed and again when it broke, and a limit to every wait.
+
+use std::fmt;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::Lane;
+use crate::store::StoreError;
+
+/// A connection that has been idle for longer is asked whether it lives before something depends on it.
+const IDLE: Duration = Duration::from_secs(1);
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A session must not hold the lease's row for longer than its client would wait, nor confirm what is not on disk.
+const SETTINGS: &str = "SELECT set_config('statement_timeout', $1, false), \
+    set_config('idle_in_transaction_session_timeout', $1, false), \
+    set_config('synchronous_commit', \
+        CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, \
+        false)";
+
+pub(in crate::store) struct Postgres {
+    options: PgConnectOptions,
+    place: String,
+    writer: Mutex<Option<Idle>>,
+    reader: Mutex<Option<Idle>>,
+    lease: Mutex<Option<Idle>>,
+}
+
+struct Idle {
+    connection: PgConnection,
+    since: Instant,
+}
+
+impl fmt::Debug for Postgres {
+    /// Without the options, which hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Postgres").field(&self.place).finish()
+    }
+}
+
+impl Postgres {
+    /// Nothing is dialled yet.
+    pub(super) fn new(url: &str) -> Result<Self, StoreError> {
+        let options = parse(url)?.application_name("polder").disable_statement_logging();
+        let place = place(&options);
+        Ok(Self { options, place, writer: Mutex::default(), reader: Mutex::default(), lease: Mutex::default() })
+    }
+
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(in crate::store) async fn lane(
+        &self,
+        lane: Lane,
+        action: &'static str,
+    ) -> Result<PostgresLane<'_>, StoreError> {
+        let slot = match lane {
+            Lane::Writer | Lane::Setup => &self.writer,
+            Lane::Reader => &self.reader,
+            Lane::Lease => &self.lease,
+        };
+        let mut slot = slot.lock().await;
+        // Out of its slot while it is in use: if the work fails, or whoever wanted it leaves, it is closed.
+        if let Some(Idle { mut connection, since }) = slot.take() {
+            let is_fresh = lane != Lane::Setup && since.elapsed() < IDLE;
+            if is_fresh || matches!(tokio::time::timeout(lane.limit(), connection.ping()).await, Ok(Ok(()))) {
+                return Ok(PostgresLane { slot, connection, is_kept: lane != Lane::Setup });
+            }
+        }
+        let connection = self.bounded_by(CONNECT.min(lane.limit()), action, self.connect(lane)).await?;
+        Ok(PostgresLane { slot, connection, is_kept: lane != Lane::Setup })
+    }
+
+    async fn connect(&self, lane: Lane) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = self.options.connect().await?;
+        let limit_ms = lane.limit().as_millis().to_string();
+        sqlx::query(SETTINGS).bind(limit_ms).execute(&mut connection).await?;
+        Ok(connection)
+    }
+
+    pub(in crate::store) async fn bounded<T>(
+        &self,
+        lane: Lane,
+        action: &'static str,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        self.bounded_by(lane.limit(), action, work).await
+    }
+
+    async fn bounded_by<T>(
+        &self,
+        limit: Duration,
+        action: &'static str,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(limit, work).await {
+            Ok(done) => done.map_err(|source| self.fault(action, source)),
+            Err(_) => Err(StoreError::DatabaseSilent {
+                database: self.place.clone(),
+                action,
+                seconds: limit.as_secs(),
+            }),
+        }
+    }
+
+    /// Tells what passes from what somebody must mend, by the server's own code where it gave one.
+    fn fault(&self, action: &'static str, source: sqlx::Error) -> StoreError {
+        let database = self.place.clone();
+        let code = source.as_database_error().and_then(|said| said.code()).map(|code| code.into_owned());
+        let away = matches!(source, sqlx::Error::Io(_));
+        match code.as_deref() {
+            None if away => StoreError::DatabaseAway { database, action, source },
+            None if matches!(source, sqlx::Error::Tls(_)) => {
+                let fix = "its TLS is not what `sslmode` and `sslrootcert` in its address ask for";
+                StoreError::DatabaseRefused { database, fix, source }
+            }
+            Some("53100") => {
+                let what = format!("the journal could not be {action} on the disk of the database `{database}`");
+                StoreError::Full { what, source: source.into() }
+            }
+            Some(code) if passes(code) => StoreError::DatabaseAway { database, action, source },
+            Some(code) => match remedy(code) {
+                Some(fix) => StoreError::DatabaseRefused { database, fix, source },
+                None => StoreError::Database { action, source },
+            },
+            None => StoreError::Database { action, source },
+        }
+    }
+}
+
+pub(in crate::store) struct PostgresLane<'a> {
+    slot: MutexGuard<'a, Option<Idle>>,
+    connection: PgConnection,
+    is_kept: bool,
+}
+
+impl PostgresLane<'_> {
+    pub(in crate::store) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    /// What was asked is done, and the connection is good for the next.
+    pub(in crate::store) fn settle(mut self) {
+        if self.is_kept {
+            *self.slot = Some(Idle { connection: self.connection, since: Instant::now() });
+        }
+    }
+}
+
+/// Whether a server that answers this will answer better later: it starts, stops, is a replica still, has no room for
+/// another connection, or ended a statement that took too long or stood in another's way.
+fn passes(code: &str) -> bool {
+    let class = code.get(..2).unwrap_or_default();
+    matches!(class, "08" | "53" | "40")
+        || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "55P03" | "25006" | "25P03" | "25P04")
+}
+
+/// What to do about a server that does not let us in.
+fn remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "28P01" => "the password is wrong or missing; put the right one into its address",
+        "28000" => "its `pg_hba.conf` has no entry for this user, address and database",
+        "3D000" => "there is no such database; make it with `createdb`",
+        "42501" => "the user may not do that; make it the owner of the database, or grant it `CREATE` on the schema",
+        _ => return None,
+    })
+}
+
+/// Says nothing of what it was given: it may hold a password.
+fn parse(url: &str) -> Result<PgConnectOptions, StoreError> {
+    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+        return Err(StoreError::DatabaseAddress { what: "it does not begin with `postgres://`" });
+    }
+    url.parse().map_err(|_| StoreError::DatabaseAddress { what: "it is not a URL, or has an option with a wrong value" })
+}
+
+/// The address without user and password.
+fn place(options: &PgConnectOptions) -> String {
+    let server = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    format!("postgres://{server}/{}", options.get_database().unwrap_or(options.get_username()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_secrets() {
+        let postgres = Postgres::new("postgres://polder:hush@db.example:5433/federation?sslmode=require").unwrap();
+        assert_eq!(postgres.place(), "postgres://db.example:5433/federation");
+        let postgres = Postgres::new("postgres://polder:hush@localhost/f?host=/run/pg&password=hush").unwrap();
+        assert_eq!(postgres.place(), "postgres:///run/pg/f");
+        for url in ["mysql://a:hush@b/c", "postgres://a:hush@b/c?sslmode=hush", "postgres://a:hush@b:hush/c"] {
+            let error = Postgres::new(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
+        }
+    }
+}
