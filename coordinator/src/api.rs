@@ -8,13 +8,14 @@ mod worker;
 
 use std::sync::Arc;
 
-use polder_proto::MESSAGE_BYTES_MAX;
+use polder_core::Timestamp;
 use polder_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use polder_proto::v1::operator_service_server::OperatorServiceServer;
 use polder_proto::v1::worker_service_server::WorkerServiceServer;
+use polder_proto::{MESSAGE_BYTES_MAX, unwelcome};
 use polder_security::{CertificateAuthority, Endpoint, Permit};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 pub(crate) use authorize::Authorize;
 pub(crate) use worker::Uploads;
@@ -22,10 +23,11 @@ pub(crate) use worker::Uploads;
 use crate::config::Times;
 use crate::handle::CoordinatorHandle;
 use crate::layouts::Layouts;
+use crate::lead::members::Members;
 use crate::policies::Policies;
 use crate::sessions::Sessions;
 use crate::spool::Spool;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// What the services share.
 #[derive(Clone)]
@@ -40,6 +42,15 @@ pub(crate) struct Services {
     pub(crate) layouts: Layouts,
     pub(crate) uploads: Uploads,
     pub(crate) times: Times,
+    pub(crate) members: Members,
+    pub(crate) tenure: Tenure,
+}
+
+/// This coordinator's term.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tenure {
+    pub(crate) epoch: u64,
+    pub(crate) since: Timestamp,
 }
 
 impl Services {
@@ -60,6 +71,15 @@ impl Services {
 /// The permit that the authorization layer put on the request.
 fn permit<T>(request: &Request<T>) -> Result<Permit, Status> {
     request.extensions().get::<Permit>().cloned().ok_or_else(|| Status::internal("the request carries no permit"))
+}
+
+/// A status for what the store could not do; what passes by itself has a word of its own.
+fn storage_failed(error: StoreError) -> Status {
+    match &error {
+        StoreError::Full { .. } => unwelcome(Code::ResourceExhausted, "storage_full", error.to_string()),
+        passing if passing.is_passing() => unwelcome(Code::Unavailable, "storage_away", crate::driver::chain(passing)),
+        _ => internal(error),
+    }
 }
 
 /// A status for what went wrong on our side: the log has the details, the caller a sentence.

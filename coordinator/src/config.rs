@@ -1,5 +1,6 @@
 //! What a coordinator needs to know to start, and what it leaves for the CLI on the same machine.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -11,6 +12,7 @@ use polder_policy::{CompileIn, Limits};
 use polder_security::{CertificateAuthority, Credentials, Endpoint, Identity, OperatorName, PublicKey};
 
 use crate::CoordinatorError;
+use crate::store::StoreConfig;
 
 /// How long certificates hold. Workers renew theirs from half of it on, while they run; the coordinator renews its own and
 /// that of the local operator. An operator elsewhere logs in anew with another token.
@@ -32,6 +34,31 @@ pub struct Config {
     pub compile_in: CompileIn,
     /// Policies are taken only if one of these signed them; none takes all.
     pub required_signers: Vec<PublicKey>,
+    /// The object store with the copies of blobs and updates that count: `s3://…`, `gs://…`, `az://…`, or `file://…`.
+    pub blobs: Option<String>,
+    /// What it has together with other coordinators; none where it is the only one.
+    pub shared: Option<Shared>,
+}
+
+/// What the coordinators of one federation have in common, and how they reach each other.
+#[derive(Clone)]
+pub struct Shared {
+    /// `postgres://…`.
+    pub database: String,
+    /// The file of the key that the authority in the database is sealed with.
+    pub cluster_key: PathBuf,
+    /// Where the others reach this one, as `host:port`.
+    pub peer: Option<String>,
+}
+
+impl fmt::Debug for Shared {
+    /// Without the database's address, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("cluster_key", &self.cluster_key)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How quickly absence is noticed.
@@ -73,17 +100,25 @@ impl Config {
             limits: Limits::default(),
             compile_in: CompileIn::default(),
             required_signers: Vec::new(),
+            blobs: None,
+            shared: None,
+        }
+    }
+
+    pub(crate) fn store(&self) -> StoreConfig {
+        StoreConfig {
+            dir: self.dir.clone(),
+            database: self.shared.as_ref().map(|shared| shared.database.clone()),
+            blobs: self.blobs.clone(),
         }
     }
 
     /// What goes into join tokens.
     pub(crate) fn endpoint(&self, listening: SocketAddr) -> Result<Endpoint, CoordinatorError> {
-        let advertise = self.advertise.clone().unwrap_or_else(|| {
-            // Nobody can dial "any address"; without better knowledge it is this machine.
-            let host = if listening.ip().is_unspecified() { "localhost".into() } else { bracketed(listening) };
-            format!("{host}:{}", listening.port())
-        });
-        advertise.parse().map_err(|source| CoordinatorError::Advertise { advertise, source })
+        match self.advertise.clone() {
+            Some(advertise) => advertise.parse().map_err(|source| CoordinatorError::Advertise { advertise, source }),
+            None => own_endpoint(listening),
+        }
     }
 
     /// Leaves `operator/credentials.pem` and `operator/endpoint` in the directory, which only this user can read: the
@@ -104,6 +139,14 @@ impl Config {
         let path = dir.join("endpoint");
         std::fs::write(&path, format!("{endpoint}\n")).map_err(|source| CoordinatorError::Write { path, source })
     }
+}
+
+/// The address listened on, as others may dial it.
+pub(crate) fn own_endpoint(listening: SocketAddr) -> Result<Endpoint, CoordinatorError> {
+    // Nobody can dial "any address"; without better knowledge it is this machine.
+    let host = if listening.ip().is_unspecified() { "localhost".into() } else { bracketed(listening) };
+    let advertise = format!("{host}:{}", listening.port());
+    advertise.parse().map_err(|source| CoordinatorError::Advertise { advertise, source })
 }
 
 fn bracketed(address: SocketAddr) -> String {

@@ -3,6 +3,8 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`config`] | what a coordinator needs to know to start |
+//! | [`house`] | what it has whether it leads or not: port, store, authority |
+//! | [`lead`] | whose turn it is: follow until the lease is ours, lead until it is lost |
 //! | [`driver`] | the one loop that owns the federation: apply, journal, act, publish |
 //! | [`handle`] | the only way in for everybody else |
 //! | [`store`], [`spool`] | what must not be lost: journal, log, blobs; updates on their way into a model |
@@ -19,7 +21,9 @@ mod api;
 pub mod config;
 mod driver;
 mod handle;
+mod house;
 mod layouts;
+mod lead;
 mod meter;
 mod policies;
 pub mod rehearsal;
@@ -31,19 +35,13 @@ pub mod store;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use polder_policy::PolicyHost;
-use polder_security::CertificateAuthority;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use handle::CoordinatorHandle;
 
-use crate::driver::{Driver, Performer};
-use crate::policies::Policies;
-use crate::server::Server;
-use crate::sessions::Sessions;
-use crate::spool::Spool;
-use crate::store::Store;
+use crate::house::House;
+use crate::lead::Term;
 
 /// Why a coordinator did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +50,8 @@ pub enum CoordinatorError {
     Store(#[from] store::StoreError),
     #[error(transparent)]
     Spool(#[from] spool::SpoolError),
+    #[error(transparent)]
+    ClusterKey(#[from] polder_security::ClusterKeyError),
     #[error("the certificate authority cannot be used")]
     Authority(#[from] polder_security::AuthorityError),
     #[error("the operator's credentials cannot be written")]
@@ -74,56 +74,28 @@ pub enum CoordinatorError {
     Server(#[from] tonic::transport::Error),
 }
 
-/// A coordinator that is ready to serve: its port is bound, its past is replayed.
+/// A coordinator that is ready: its port is bound, and it leads unless another one does.
 pub struct Coordinator {
-    driver: Driver,
-    server: Server,
-    handle: CoordinatorHandle,
-    endpoint: polder_security::Endpoint,
+    house: Arc<House>,
+    /// The term that has begun already.
+    term: Option<Term>,
     listening: SocketAddr,
 }
 
 impl Coordinator {
-    /// Puts a coordinator together, in the order in which its parts need each other.
+    /// Binds the port, opens the store, and leads if nobody else does; with a database of its own that is always so.
     pub async fn build(config: Config) -> Result<Self, CoordinatorError> {
-        let listener = server::bind(config.listen).await?;
-        let listening = listener.local_addr().map_err(server::listen_error(config.listen))?;
-        let endpoint = config.endpoint(listening)?;
-
-        let store = Arc::new(Store::open(&config.dir).await?);
-        let spool = Spool::open(&config.dir.join("spool"))?;
-        let authority = Arc::new(CertificateAuthority::create_or_open(&config.dir.join("ca"), config::wall_clock())?);
-        config.write_operator_profile(&authority, &endpoint)?;
-
-        let host = PolicyHost::new(config.limits.clone(), Some(config.dir.join("policy-cache")))?;
-        let host = Arc::new(host.compiling_in(config.compile_in.clone()));
-        let policies = Policies::new(host, store.clone(), config.required_signers.clone().into());
-        let sessions = Sessions::default();
-        let layouts = layouts::Layouts::new(store.blobs().clone());
-
-        let performer =
-            Performer::new(store.clone(), spool.clone(), policies.clone(), sessions.clone(), layouts.clone());
-        let (driver, handle) = Driver::recover(store.clone(), performer, &config.times).await?;
-        let services = api::Services {
-            handle: handle.clone(),
-            store,
-            spool,
-            authority: authority.clone(),
-            endpoint: endpoint.clone(),
-            policies,
-            sessions,
-            layouts,
-            uploads: api::Uploads::default(),
-            times: config.times,
-        };
-        let server = Server::new(listener, config, &authority, &endpoint, services)?;
-        Ok(Self { driver, server, handle, endpoint, listening })
+        let listen = config.listen;
+        let house = Arc::new(House::open(config).await?);
+        let listening = house.listener.local_addr().map_err(server::listen_error(listen))?;
+        let term = lead::lead_at_once(&house).await?;
+        Ok(Self { house, term, listening })
     }
 
     /// Where workers and operators reach it.
     #[must_use]
     pub fn endpoint(&self) -> &polder_security::Endpoint {
-        &self.endpoint
+        &self.house.endpoint
     }
 
     /// The address it is bound to.
@@ -132,28 +104,20 @@ impl Coordinator {
         self.listening
     }
 
+    /// The way to the federation, for the term that has begun; none while another coordinator leads.
     #[must_use]
-    pub fn handle(&self) -> CoordinatorHandle {
-        self.handle.clone()
+    pub fn handle(&self) -> Option<CoordinatorHandle> {
+        self.term.as_ref().map(Term::handle)
     }
 
-    /// Serves until `shutdown`: then no new connection is taken, streams end, and what is in the inbox is journaled.
+    /// Serves until `shutdown`: then no new connection is taken, streams end, what is in the inbox is journaled, and
+    /// another coordinator may lead at once.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), CoordinatorError> {
-        let Self { driver, server, handle, .. } = self;
-        drop(handle);
-        tracing::info!(listening = %self.listening, advertised = %self.endpoint, "coordinator is up");
-        // If either ends, the other has nothing left to do.
-        let both = shutdown.child_token();
-        let driver = async {
-            let _end = both.clone().drop_guard();
-            driver.run(both.clone()).await
-        };
-        let server = async {
-            let _end = both.clone().drop_guard();
-            server.run(both.clone()).await
-        };
-        let (driver, server) = tokio::join!(driver, server);
+        let Self { house, term, listening } = self;
+        let role = if term.is_some() { "leads" } else { "follows" };
+        tracing::info!(%listening, advertised = %house.endpoint, role, "coordinator is up");
+        let ended = lead::take_turns(house, term, shutdown).await;
         tracing::info!("coordinator is down");
-        driver.and(server)
+        ended
     }
 }

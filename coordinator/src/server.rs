@@ -13,12 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::CoordinatorError;
 use crate::api::{Authorize, Services};
-use crate::config::{CERTIFICATE_LIFETIME, Config, wall_clock};
+use crate::config::{CERTIFICATE_LIFETIME, wall_clock};
+use crate::lead::forward::accept_passed_on;
 use crate::meter::{self, Step};
 
 /// Handshakes under way at once; others wait in the listener's backlog.
@@ -30,12 +31,14 @@ const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// RPCs of one connection at once.
 const STREAMS_MAX: u32 = 128;
-/// How often the server's certificate is made anew.
-const RENEWAL: Duration = Duration::from_secs(24 * 3600);
+/// How often the server's certificate is made anew, and that of the local operator looked at.
+pub(crate) const RENEWAL: Duration = Duration::from_secs(24 * 3600);
 /// How long somebody without a certificate may stay.
 const NEWCOMER: Duration = Duration::from_secs(30);
 /// How long open streams may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long a connection may take to say its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn bind(listen: SocketAddr) -> Result<TcpListener, CoordinatorError> {
     TcpListener::bind(listen).await.map_err(listen_error(listen))
@@ -55,51 +58,51 @@ pub(crate) fn listen_error(listen: SocketAddr) -> impl Fn(io::Error) -> Coordina
     }
 }
 
+/// The port as it serves for one term.
 pub(crate) struct Server {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     acceptor: Acceptor,
     credentials: OwnCredentials,
     services: Services,
 }
 
-/// What the coordinator renews for itself, and for the operator on its machine.
+/// What the coordinator shows, and renews for itself.
 struct OwnCredentials {
-    config: Config,
     authority: Arc<CertificateAuthority>,
     endpoint: Endpoint,
 }
 
 impl OwnCredentials {
-    fn of_server(&self) -> Result<Credentials, CoordinatorError> {
+    fn issue(&self) -> Result<Credentials, CoordinatorError> {
         let names = [self.endpoint.host().to_owned()];
         Ok(self.authority.issue_server(&names, wall_clock(), CERTIFICATE_LIFETIME)?)
     }
 
     fn renew(&self, acceptor: &Acceptor) -> Result<(), CoordinatorError> {
-        acceptor.replace(&self.of_server()?)?;
-        self.config.write_operator_profile(&self.authority, &self.endpoint)
+        Ok(acceptor.replace(&self.issue()?)?)
     }
 }
 
 impl Server {
     pub(crate) fn new(
-        listener: TcpListener,
-        config: Config,
+        listener: Arc<TcpListener>,
         authority: &Arc<CertificateAuthority>,
         endpoint: &Endpoint,
         services: Services,
     ) -> Result<Self, CoordinatorError> {
-        let credentials = OwnCredentials { config, authority: authority.clone(), endpoint: endpoint.clone() };
-        let acceptor = Acceptor::new(&credentials.of_server()?)?;
+        let credentials = OwnCredentials { authority: authority.clone(), endpoint: endpoint.clone() };
+        let acceptor = Acceptor::new(&credentials.issue()?)?;
         Ok(Self { listener, acceptor, credentials, services })
     }
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown`. Connections are closed when this is done, and at once when it is dropped.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), CoordinatorError> {
+        let cut = CancellationToken::new();
+        let _cut_off = cut.clone().drop_guard();
         let (peers, peer_connections) = mpsc::channel(ACCEPTED_MAX);
         let (newcomers, newcomer_connections) = mpsc::channel(ACCEPTED_MAX);
         let renewal = renew(self.acceptor.clone(), self.credentials);
-        let accepting = accept(self.listener, self.acceptor, peers, newcomers);
+        let accepting = accept(&self.listener, Door { acceptor: self.acceptor, peers, newcomers, cut });
 
         let for_peers = builder()
             .layer(Authorize)
@@ -142,13 +145,18 @@ fn builder() -> tonic::transport::Server {
         .tcp_nodelay(true)
 }
 
-/// Takes connections for ever; a handshake that fails or dawdles is its own problem.
-async fn accept(
-    listener: TcpListener,
+/// What a connection passes on its way in.
+#[derive(Clone)]
+struct Door {
     acceptor: Acceptor,
     peers: mpsc::Sender<io::Result<Connection>>,
     newcomers: mpsc::Sender<io::Result<Connection>>,
-) {
+    /// Cancelled when the term is over: no connection outlives it.
+    cut: CancellationToken,
+}
+
+/// Takes connections for ever; a handshake that fails or dawdles is its own problem.
+async fn accept(listener: &TcpListener, door: Door) {
     let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -161,46 +169,51 @@ async fn accept(
                 continue;
             }
         };
-        let (acceptor, peers, newcomers) = (acceptor.clone(), peers.clone(), newcomers.clone());
+        let door = door.clone();
         tokio::spawn(async move {
-            shake_hands(&acceptor, tcp, &peers, &newcomers).await;
+            let cut = door.cut.clone();
+            cut.run_until_cancelled(door.admit(tcp)).await;
             drop(place);
         });
     }
 }
 
-async fn shake_hands(
-    acceptor: &Acceptor,
-    tcp: TcpStream,
-    peers: &mpsc::Sender<io::Result<Connection>>,
-    newcomers: &mpsc::Sender<io::Result<Connection>>,
-) {
-    let (stream, server) = match acceptor.accept(tcp).await {
-        Ok(Accepted::Peer { stream, .. }) => (stream, peers),
-        Ok(Accepted::Enrolling { stream }) => (stream, newcomers),
-        Err(error) => {
-            tracing::warn!(error = crate::driver::chain(&error), "a connection was refused");
-            return;
+impl Door {
+    async fn admit(self, mut tcp: TcpStream) {
+        match tokio::time::timeout(FIRST_BYTE, accept_passed_on(&mut tcp)).await {
+            Ok(Ok(())) => {}
+            // It left, or never meant to speak.
+            Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before it began"),
+            Err(_) => return tracing::debug!("a connection said nothing for {FIRST_BYTE:?}"),
         }
-    };
-    // The server has gone, and so will we.
-    let _ = server.send(Ok(Connection(stream))).await;
+        let (stream, server) = match self.acceptor.accept(tcp).await {
+            Ok(Accepted::Peer { stream, .. }) => (stream, &self.peers),
+            Ok(Accepted::Enrolling { stream }) => (stream, &self.newcomers),
+            Err(error) => {
+                return tracing::warn!(error = crate::driver::chain(&error), "a connection was refused");
+            }
+        };
+        // A token of its own, so that connections do not wait for each other to look at theirs.
+        let cut = Box::pin(self.cut.child_token().cancelled_owned());
+        // The server has gone, and so will we.
+        let _ = server.send(Ok(Connection { stream, cut })).await;
+    }
 }
 
 async fn renew(acceptor: Acceptor, credentials: OwnCredentials) {
     loop {
         tokio::time::sleep(RENEWAL).await;
         if let Err(error) = credentials.renew(&acceptor) {
-            tracing::error!(
-                error = crate::driver::chain(&error),
-                "the coordinator's certificates could not be renewed"
-            );
+            tracing::error!(error = crate::driver::chain(&error), "the coordinator's certificate could not be renewed");
         }
     }
 }
 
 /// A connection as tonic takes it; the peer's identity goes along with every request.
-pub(crate) struct Connection(SecureStream);
+pub(crate) struct Connection {
+    stream: SecureStream,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
@@ -213,30 +226,33 @@ impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        Peer { identity: self.0.identity().cloned(), address: self.0.peer_address() }
+        Peer { identity: self.stream.identity().cloned(), address: self.stream.peer_address() }
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let _taking = meter::taking(Step::Tls);
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let _taking = meter::taking(Step::Tls);
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let _taking = meter::taking(Step::Tls);
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -245,10 +261,10 @@ impl AsyncWrite for Connection {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let _taking = meter::taking(Step::Tls);
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 }

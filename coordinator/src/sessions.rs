@@ -22,7 +22,7 @@ const PROGRESS_KEPT: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Sessions {
     open: Arc<Mutex<BTreeMap<WorkerName, Open>>>,
-    /// Numbers sessions in the order in which they open, across restarts too.
+    /// Numbers sessions in the order in which they open, across restarts and coordinators too.
     opened: Arc<AtomicU64>,
     progress: broadcast::Sender<(String, WorkerProgress)>,
 }
@@ -44,8 +44,7 @@ pub(crate) struct Session {
 
 impl Default for Sessions {
     fn default() -> Self {
-        let opened = Arc::new(AtomicU64::new(now().0 << 16));
-        Self { open: Arc::default(), opened, progress: broadcast::channel(PROGRESS_KEPT).0 }
+        Self { open: Arc::default(), opened: Arc::default(), progress: broadcast::channel(PROGRESS_KEPT).0 }
     }
 }
 
@@ -59,6 +58,8 @@ impl Sessions {
         let (sender, outbox) = mpsc::channel(OUTBOX_MAX);
         let end = CancellationToken::new();
         let mut open_sessions = self.lock();
+        // Another coordinator's clock may have numbered those before: ours is past what it journaled by now.
+        self.opened.fetch_max(now().0 << 16, Ordering::Relaxed);
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
         let open = Open { session: id, outbox: sender, end: end.clone(), load };
         if let Some(old) = open_sessions.insert(worker.clone(), open) {

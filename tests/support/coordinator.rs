@@ -37,7 +37,7 @@ impl Coordinator {
     pub async fn start_in(dir: TempDir, times: Times) -> Self {
         let config = Config { times, ..Config::new(dir.path(), "127.0.0.1:0".parse().unwrap()) };
         let coordinator = polder_coordinator::Coordinator::build(config).await.unwrap();
-        let (endpoint, handle) = (coordinator.endpoint().clone(), coordinator.handle());
+        let (endpoint, handle) = (coordinator.endpoint().clone(), coordinator.handle().unwrap());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(coordinator.run(shutdown.clone()));
         Self { dir, endpoint, handle, shutdown, running }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use polder_coordinator::config::Shared;
 use polder_coordinator::{Config, Coordinator};
 use polder_policy::{CompileIn, Limits};
 use polder_security::{Endpoint, PublicKey};
@@ -33,6 +34,46 @@ pub(crate) struct Start {
     /// Take only policies that this key signed (repeat it for several): `ed25519:` and 64 hexadecimal digits.
     #[arg(long, value_name = "SIGNER")]
     require_signer: Vec<PublicKey>,
+    /// Where blobs and updates are kept beside the directory: `s3://BUCKET/PREFIX`, `gs://…`, `az://…`, or `file:///DIR`
+    /// for a directory that all coordinators see.
+    #[arg(long, value_name = "URL", env = "POLDER_BLOBS")]
+    blobs: Option<String>,
+    #[command(flatten)]
+    shared: SharedArgs,
+}
+
+/// Several coordinators over one database.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Several coordinators")]
+struct SharedArgs {
+    /// The database that coordinators share: `postgres://USER@HOST/DATABASE`. One of them leads, the others follow and take
+    /// over. Needs --blobs and --cluster-key.
+    #[arg(long, value_name = "URL", env = "POLDER_DATABASE", hide_env_values = true)]
+    database: Option<String>,
+    /// The key that the federation's certificate authority is sealed with in the database: a file of at least 32 random
+    /// bytes in base64, the same for every coordinator.
+    #[arg(long, value_name = "FILE", env = "POLDER_CLUSTER_KEY_FILE")]
+    cluster_key: Option<PathBuf>,
+    /// Where the other coordinators reach this one, where that is not the address listened on.
+    #[arg(long, value_name = "HOST:PORT", env = "POLDER_PEER")]
+    peer: Option<Endpoint>,
+}
+
+impl SharedArgs {
+    fn checked(self, blobs: Option<&str>) -> anyhow::Result<Option<Shared>> {
+        let Some(database) = self.database else { return Ok(None) };
+        if blobs.is_none() {
+            let text = "coordinators that share a database must share blobs too: give --blobs s3://BUCKET/PREFIX (or gs://, \
+                        az://), or --blobs file:///DIR for a directory that all of them see";
+            return Err(Ended::usage(text));
+        }
+        let Some(cluster_key) = self.cluster_key else {
+            let text = "coordinators that share a database need a common key: make one with `head -c 32 /dev/urandom | \
+                        base64 > FILE; chmod 600 FILE`, give every coordinator the same, and name it with --cluster-key FILE";
+            return Err(Ended::usage(text));
+        };
+        Ok(Some(Shared { database, cluster_key, peer: self.peer.map(|peer| peer.to_string()) }))
+    }
 }
 
 /// What `--json` prints once the coordinator is ready.
@@ -43,6 +84,8 @@ struct Up {
     dir: PathBuf,
     /// The profile of this machine's operator, for `--profile`.
     profile: PathBuf,
+    /// Whether it leads, or follows another coordinator, when it is up.
+    leads: bool,
 }
 
 impl Start {
@@ -58,6 +101,8 @@ impl Start {
             limits: self.policy_limits.as_deref().map(limits).transpose()?.unwrap_or_default(),
             compile_in: compile_in(),
             required_signers: self.require_signer,
+            shared: self.shared.checked(self.blobs.as_deref())?,
+            blobs: self.blobs,
             ..Config::new(&dir, self.listen)
         };
         // On another thread: it replays the journal and compiles policies, which would keep signals from being heard.
@@ -71,6 +116,7 @@ impl Start {
             endpoint: coordinator.endpoint().to_string(),
             profile: dir.join("operator"),
             dir,
+            leads: coordinator.handle().is_some(),
         };
         if context.output.is_json() {
             context.output.object(&up)?;

@@ -1,25 +1,28 @@
-//! How this coordinator is doing.
+//! How the coordinator that leads is doing, and which others there are.
 
 use polder_core::view::{CoordinatorView, MemberView};
 use polder_proto::{PROTOCOL_NEWEST, PROTOCOL_OLDEST};
 use tonic::Status;
 
 use crate::api::Services;
-use crate::meter;
 
 pub(super) async fn view(services: &Services) -> Result<CoordinatorView, Status> {
-    let endpoint = services.endpoint.to_string();
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let ours = MemberView { endpoint: endpoint.clone(), version: version.clone(), leads: true, seen_ms_ago: 0 };
+    let coordinators = services.members.all().into_iter().map(|seen| MemberView {
+        endpoint: seen.member.endpoint,
+        version: seen.member.version,
+        leads: seen.leads,
+        seen_ms_ago: seen.seen_ms_ago,
+    });
     Ok(CoordinatorView {
-        endpoint,
-        version,
+        endpoint: services.endpoint.to_string(),
+        version: env!("CARGO_PKG_VERSION").into(),
         protocol_oldest: PROTOCOL_OLDEST,
         protocol_newest: PROTOCOL_NEWEST,
-        database: "sqlite".into(),
-        blobs: "local".into(),
-        coordinators: vec![ours],
-        steps: meter::steps(),
+        leads_since: services.tenure.since,
+        epoch: services.tenure.epoch,
+        database: services.store.database_kind().into(),
+        blobs: services.store.blobs().objects().map_or("local", |objects| objects.address()).into(),
+        coordinators: coordinators.collect(),
         ..CoordinatorView::default()
     })
 }

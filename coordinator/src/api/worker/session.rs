@@ -83,7 +83,7 @@ fn welcome(services: &Services, protocol: u32) -> Welcome {
         heartbeat_ms: short(services.times.heartbeat),
         silence_ms: short(services.times.silence),
         protocol,
-        endpoints: vec![services.endpoint.to_string()],
+        endpoints: services.members.endpoints(),
     }
 }
 

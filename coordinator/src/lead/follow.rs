@@ -1,0 +1,79 @@
+//! A follower: asks for the lease, and meanwhile passes connections on to whoever has it.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::House;
+use super::forward::{Leader, forward};
+use super::lease::{self, Lease, TTL};
+use crate::CoordinatorError;
+use crate::driver::chain;
+use crate::store::{Store, StoreError};
+
+/// How often the lease is asked for; each time between three quarters and all of it, so that followers spread out.
+const TRY: Duration = Duration::from_millis(500);
+/// How long somebody who dials while nobody leads waits for a leader: until the lease ran out, and another has it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Follows until the lease is ours; none if `shutdown` comes first.
+pub(super) async fn follow(house: &House, shutdown: &CancellationToken) -> Result<Option<Lease>, CoordinatorError> {
+    let (leader, known) = watch::channel(None);
+    tokio::select! {
+        lease = ask(house, leader) => lease.map(Some),
+        () = forward(&house.listener, known, PATIENCE) => Ok(None),
+        () = shutdown.cancelled() => Ok(None),
+    }
+}
+
+async fn ask(house: &House, leader: watch::Sender<Option<Leader>>) -> Result<Lease, CoordinatorError> {
+    let mut is_away = false;
+    loop {
+        match ask_once(house).await {
+            Ok(Ok(lease)) => return Ok(lease),
+            Ok(Err(now)) => {
+                is_away = false;
+                note(&leader, now);
+            }
+            Err(error) if error.is_passing() => {
+                // Once is enough: the database may be away for hours.
+                if !std::mem::replace(&mut is_away, true) {
+                    tracing::warn!(error = chain(&error), "the database cannot be asked who leads; trying on");
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let share = rand::rng().random_range(0.75..=1.0);
+        tokio::time::sleep(TRY.mul_f64(share)).await;
+    }
+}
+
+/// The lease, or who has it.
+pub(super) async fn ask_once(house: &House) -> Result<Result<Lease, Option<Leader>>, StoreError> {
+    let asked_at = lease::clock();
+    if let Some(term) = house.store.try_lead(&house.member, TTL).await? {
+        return Ok(Ok(Lease::hold(house.store.clone(), term, asked_at)));
+    }
+    Ok(Err(other(&house.store, &house.member.id).await?))
+}
+
+/// Who leads, if it is not us: to ourselves nothing is passed on.
+async fn other(store: &Store, ours: &str) -> Result<Option<Leader>, StoreError> {
+    let leader = store.leader().await?.filter(|leader| leader.member.id != ours);
+    Ok(leader.map(|leader| Leader { epoch: leader.epoch, peer: leader.member.peer }))
+}
+
+fn note(leader: &watch::Sender<Option<Leader>>, now: Option<Leader>) {
+    leader.send_if_modified(|known| {
+        if *known == now {
+            return false;
+        }
+        if let Some(now) = &now {
+            tracing::info!(leader = now.peer, epoch = now.epoch, "following");
+        }
+        *known = now;
+        true
+    });
+}
