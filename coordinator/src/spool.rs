@@ -4,8 +4,10 @@
 //! either side. When it is whole, good and on disk, its file gets its final name. Updates are checked while they
 //! stream in: header, every value, length, digest; a file that fails a check is removed at once.
 //!
-//! Files are called `<run>~<round>~<worker>~<hex digest>.partial` or `.update`; no name can contain a `~`. Everything
-//! here blocks: call it where blocking is allowed.
+//! A finished update lies at `<run>/<round>/<worker>~<hex digest>.update`, an unfinished one at `….partial`. Where
+//! coordinators share an [object store](Objects), a finished one also lies there, as `spool/<run>/<round>/<worker>/<hex>`,
+//! before anybody is told that it was taken: whoever leads next finds it. Everything here blocks: call it where blocking
+//! is allowed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -14,17 +16,23 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use polder_core::digest::Algorithm;
 use polder_core::{AssignmentId, Digest, RoundNumber, RunId};
 use polder_tensor::{Layout, UpdateCheck, UpdateFault};
 
-use crate::store::sync_dir;
+use crate::store::intact::{Intact, Look};
+use crate::store::objects::is_full;
+use crate::store::{Objects, ObjectsError, sync_dir};
 
+mod index;
 mod name;
 mod receiver;
+mod shared;
 
 pub use receiver::Receiver;
 
-use name::{FileName, State, assignment_prefix, round_prefix};
+use index::{Index, make_folder, move_flat_files};
+use name::{FileName, State};
 
 /// How much is read at a time to check again what an earlier connection brought, in bytes.
 const REREAD_BYTES: usize = 1 << 18;
@@ -46,13 +54,34 @@ pub enum SpoolError {
     WrongDigest { announced: Digest, found: Digest },
     #[error("this upload failed before; start another")]
     Broken,
+    #[error("the update of {assignment} is corrupt: its bytes have the digest {found}; its file is now `{}`", kept.display())]
+    Corrupt { assignment: AssignmentId, found: Digest, kept: PathBuf },
+    #[error("`{key}` in the object store {address} is corrupt: its bytes have the digest {found}")]
+    ObjectCorrupt { assignment: AssignmentId, address: String, key: String, found: Digest },
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
+    #[error("no space is left: could not {action} `{}`; it goes on by itself once there is some", path.display())]
+    Full { action: &'static str, path: PathBuf, source: io::Error },
     #[error("could not {action} `{}`", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 impl SpoolError {
     fn io<'path>(action: &'static str, path: &'path Path) -> impl FnOnce(io::Error) -> Self + use<'path> {
-        move |source| Self::Io { action, path: path.to_path_buf(), source }
+        move |source| {
+            let path = path.to_path_buf();
+            if is_full(&source) { Self::Full { action, path, source } } else { Self::Io { action, path, source } }
+        }
+    }
+
+    /// Whether it is worth waiting and asking again: a full disk, an object store that is away.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Objects(error) => error.is_passing(),
+            _ => false,
+        }
     }
 }
 
@@ -92,17 +121,29 @@ pub struct Held {
 #[derive(Clone, Debug)]
 pub struct Spool {
     dir: Arc<Path>,
+    index: Arc<Mutex<Index>>,
     /// Assignments with an open [`Receiver`].
     receiving: Arc<Mutex<BTreeSet<AssignmentId>>>,
+    /// Held while folders are made and removed, so that nobody finds half of a path.
+    folders: Arc<Mutex<()>>,
+    intact: Intact,
+    objects: Option<Objects>,
 }
 
 impl Spool {
-    /// Opens the spool in the directory `dir`, which is created if it is not there.
-    pub fn open(dir: &Path) -> Result<Self, SpoolError> {
+    /// Opens the spool in the directory `dir`, which is created if it is not there. Finished updates from before there was
+    /// this object store are copied to it.
+    pub fn open(dir: &Path, objects: Option<Objects>) -> Result<Self, SpoolError> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(SpoolError::io("create", dir))?;
         let parent = dir.parent().unwrap_or(dir);
         sync_dir(parent).map_err(SpoolError::io("sync", parent))?;
-        Ok(Self { dir: dir.into(), receiving: Arc::default() })
+        move_flat_files(dir)?;
+        let index = Arc::new(Mutex::new(Index::read(dir)?));
+        let intact = Intact::new(dir.with_file_name("quarantine"));
+        let (receiving, folders) = Default::default();
+        let spool = Self { dir: dir.into(), index, receiving, folders, intact, objects };
+        spool.adopt()?;
+        Ok(spool)
     }
 
     /// How many bytes of the update `digest` for `assignment` are here: where an upload goes on. All of them if it
@@ -132,77 +173,121 @@ impl Spool {
         Receiver::open(self, announced, turn, path, whole)
     }
 
-    /// The finished update `digest` for `assignment`, if it is here.
+    /// The finished update `digest` for `assignment`, if it is here or in the object store; found intact, or known to be.
+    ///
+    /// # Errors
+    /// [`SpoolError::Corrupt`] if it is not, and no other copy is there either. Its file is then out of the way: whoever
+    /// still has the update may send it again.
     pub fn find(&self, assignment: &AssignmentId, digest: &Digest) -> Result<Option<SpooledUpdate>, SpoolError> {
         let path = self.path(assignment, digest, State::Whole);
-        Ok(file_bytes(&path)?.map(|bytes| SpooledUpdate {
-            assignment: assignment.clone(),
-            digest: *digest,
-            path,
-            bytes,
-        }))
+        if digest.algorithm != Algorithm::Blake3 {
+            return Ok(None);
+        }
+        let found = |bytes| SpooledUpdate { assignment: assignment.clone(), digest: *digest, path: path.clone(), bytes };
+        if let Some(bytes) = self.intact.known(&path) {
+            return Ok(Some(found(bytes)));
+        }
+        let _turn = self.intact.turn(&path);
+        let corrupt = match self.intact.look(&path, digest).map_err(SpoolError::io("read", &path))? {
+            Look::Intact { bytes } => return Ok(Some(found(bytes))),
+            Look::Absent => None,
+            Look::Corrupt { found } => Some(self.put_aside(assignment, digest, found)?),
+        };
+        match (self.fetch(assignment, digest)?, corrupt) {
+            (Some(bytes), _) => Ok(Some(found(bytes))),
+            (None, None) => Ok(None),
+            (None, Some(error)) => Err(error),
+        }
     }
 
-    /// Everything that is here, in no order.
+    fn put_aside(&self, assignment: &AssignmentId, digest: &Digest, found: Digest) -> Result<SpoolError, SpoolError> {
+        let path = self.path(assignment, digest, State::Whole);
+        let kept = self.intact.quarantine(&path).map_err(SpoolError::io("put aside", &path))?;
+        self.index().remove(assignment, digest);
+        tracing::error!(%assignment, %found, kept = %kept.display(), "an update is corrupt; its file was put aside");
+        Ok(SpoolError::Corrupt { assignment: assignment.clone(), found, kept })
+    }
+
+    /// Everything that is here or in the object store, in no order.
     pub fn list(&self) -> Result<Vec<Held>, SpoolError> {
         let mut held = Vec::new();
-        self.for_each("", |name, path| {
-            if let Some(bytes) = file_bytes(path)? {
-                let whole = name.state == State::Whole;
-                held.push(Held { assignment: name.assignment, digest: name.digest, bytes, whole });
+        let here = self.index().all();
+        for (assignment, digest, state) in here {
+            if let Some(bytes) = file_bytes(&self.path(&assignment, &digest, state))? {
+                held.push(Held { assignment, digest, bytes, whole: state == State::Whole });
             }
-            Ok(())
-        })?;
+        }
+        held.extend(self.stored()?);
+        held.sort_unstable_by(|a, b| (&a.assignment, a.digest).cmp(&(&b.assignment, b.digest)));
+        held.dedup_by(|a, b| a.whole && b.whole && (&a.assignment, a.digest) == (&b.assignment, b.digest));
         Ok(held)
     }
 
-    /// Removes all of a round's files, finished and not; an upload that is going on fails at its end.
+    /// Removes all of a round's files, finished and not, here and in the object store; an upload that is going on fails at
+    /// its end.
     pub fn remove(&self, run: &RunId, round: RoundNumber) -> Result<(), SpoolError> {
-        self.for_each(&round_prefix(run, round), |_, path| remove_file(path))
+        let gone = self.index().remove_round(run, round);
+        for (assignment, digest, state) in gone {
+            self.intact.forget(&self.path(&assignment, &digest, state));
+        }
+        {
+            let _folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_run = self.dir.join(run.to_string());
+            let of_round = of_run.join(round.to_string());
+            absent_is_good(fs::remove_dir_all(&of_round)).map_err(SpoolError::io("remove", &of_round))?;
+            // The folder of the run goes with its last round; until then it is not empty.
+            let _ = fs::remove_dir(of_run);
+        }
+        self.remove_stored(&name::round_keys(run, round))
     }
 
     /// Removes all files of one assignment: for an update that was finished but never accepted.
     pub fn discard(&self, assignment: &AssignmentId) -> Result<(), SpoolError> {
-        self.for_each(&assignment_prefix(assignment), |_, path| remove_file(path))
+        let files = self.index().of(assignment);
+        for (digest, state) in files {
+            self.drop_file(assignment, &digest, state)?;
+        }
+        self.remove_stored(&name::assignment_keys(assignment))
     }
 
     /// Says whether the announced update is already here, and removes what is unfinished of others.
     fn make_room(&self, announced: &Announced) -> Result<bool, SpoolError> {
+        let assignment = &announced.assignment;
         let mut whole = false;
-        self.for_each(&assignment_prefix(&announced.assignment), |name, path| {
-            match name.state {
-                State::Whole if name.digest == announced.digest => whole = true,
-                State::Whole => {
-                    return Err(SpoolError::AlreadyHeld { assignment: name.assignment, held: name.digest });
-                }
-                State::Partial if name.digest != announced.digest => remove_file(path)?,
+        let files = self.index().of(assignment);
+        for (digest, state) in files {
+            match state {
+                State::Whole if digest == announced.digest => whole = true,
+                State::Whole => return Err(SpoolError::AlreadyHeld { assignment: assignment.clone(), held: digest }),
+                State::Partial if digest != announced.digest => self.drop_file(assignment, &digest, state)?,
                 State::Partial => {}
             }
-            Ok(())
-        })?;
+        }
         Ok(whole)
     }
 
-    /// Goes through the files whose names start with `prefix`; strange names are not ours and are passed over.
-    fn for_each(
-        &self,
-        prefix: &str,
-        mut each: impl FnMut(FileName, &Path) -> Result<(), SpoolError>,
-    ) -> Result<(), SpoolError> {
-        let entries = fs::read_dir(&self.dir).map_err(SpoolError::io("list", &self.dir))?;
-        for entry in entries {
-            let entry = entry.map_err(SpoolError::io("list", &self.dir))?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str().filter(|name| name.starts_with(prefix)) else { continue };
-            if let Some(name) = FileName::parse(name) {
-                each(name, &entry.path())?;
-            }
-        }
+    /// Makes the folder that a file is about to be made in.
+    fn make_folder(&self, AssignmentId { run, round, .. }: &AssignmentId) -> Result<PathBuf, SpoolError> {
+        let _folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        make_folder(&self.dir, run, *round)
+    }
+
+    fn drop_file(&self, assignment: &AssignmentId, digest: &Digest, state: State) -> Result<(), SpoolError> {
+        let path = self.path(assignment, digest, state);
+        remove_file(&path)?;
+        self.intact.forget(&path);
+        self.index().remove(assignment, digest);
         Ok(())
     }
 
     fn path(&self, assignment: &AssignmentId, digest: &Digest, state: State) -> PathBuf {
-        self.dir.join(FileName { assignment: assignment.clone(), digest: *digest, state }.to_string())
+        let AssignmentId { run, round, worker } = assignment;
+        let name = FileName { worker: worker.clone(), digest: *digest, state };
+        self.dir.join(run.to_string()).join(round.to_string()).join(name.to_string())
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn receiving(&self) -> MutexGuard<'_, BTreeSet<AssignmentId>> {
@@ -255,9 +340,13 @@ fn file_bytes(path: &Path) -> Result<Option<u64>, SpoolError> {
 
 /// Removes a file that may be gone already.
 fn remove_file(path: &Path) -> Result<(), SpoolError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::io("remove", path)(error)),
-        _ => Ok(()),
+    absent_is_good(fs::remove_file(path)).map_err(SpoolError::io("remove", path))
+}
+
+fn absent_is_good(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

@@ -11,7 +11,7 @@ use polder_tensor::Layout;
 use super::source::{Source, make_room_for_files};
 use super::{AggregationError, GROUP};
 use crate::spool::SpooledUpdate;
-use crate::store::Blobs;
+use crate::store::{Blobs, StoreError};
 
 /// One round's aggregation, after `weigh`.
 #[derive(Clone, Copy, Debug)]
@@ -135,12 +135,17 @@ fn carried(job: &Job<'_>) -> Result<Vec<Carried>, AggregationError> {
     if found != 0 && found != expected as usize {
         return Err(AggregationError::StateCount { expected, found });
     }
-    let open =
-        |digest: Digest| Ok::<_, AggregationError>((Source::open(&job.blobs.path(&digest), job.layout)?, digest));
-    let mut carried = vec![Carried { what: "model", from: Some(open(job.base)?) }];
+    let open = |what: &'static str, digest: Digest| {
+        let path = job.blobs.local(&digest).map_err(|error| match error {
+            StoreError::BlobCorrupt { digest, found, .. } => AggregationError::Corrupt { what, digest, found },
+            error => error.into(),
+        })?;
+        Ok::<_, AggregationError>(Carried { what, from: Some((Source::open(&path, job.layout)?, digest)) })
+    };
+    let mut carried = vec![open("model", job.base)?];
     for at in 0..expected as usize {
-        let from = job.kept.get(at).map(|kept| open(kept.digest)).transpose()?;
-        carried.push(Carried { what: "state tensor", from });
+        let what = "state tensor";
+        carried.push(job.kept.get(at).map_or(Ok(Carried { what, from: None }), |kept| open(what, kept.digest))?);
     }
     Ok(carried)
 }

@@ -37,6 +37,8 @@ impl Outputs {
             let Some((_, digest)) = carried.from else { continue };
             let found = tree::digest(&hashes.iter().filter_map(|hashes| hashes.from[file]).collect::<Vec<_>>());
             if found != digest {
+                // The next try looks at the file first, puts it aside and gets another one, if there is one.
+                job.blobs.doubt(&digest);
                 return Err(AggregationError::Corrupt { what: carried.what, digest, found });
             }
         }

@@ -9,7 +9,7 @@ use polder_proto::{CHUNK_BYTES, unwelcome};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
-use super::internal;
+use super::storage_failed;
 use crate::driver::blocking;
 use crate::meter::{self, Step};
 use crate::store::{Blobs, StoreError};
@@ -26,7 +26,7 @@ pub(super) async fn download(
     offset: u64,
 ) -> Result<(u64, impl Stream<Item = Result<Bytes, Status>> + Send + 'static), Status> {
     let missing = || unwelcome(Code::NotFound, "unknown_blob", StoreError::BlobMissing { digest }.to_string());
-    let total = blobs.size(&digest).await.map_err(internal)?.ok_or_else(missing)?;
+    let total = blobs.size(&digest).await.map_err(storage_failed)?.ok_or_else(missing)?;
     if offset > total {
         let text = format!("offset {offset} is beyond the end of {digest}, which has {total} bytes");
         return Err(unwelcome(Code::OutOfRange, "bad_offset", text));
@@ -38,7 +38,7 @@ pub(super) async fn download(
                 return Ok(None);
             }
             let _taking = meter::taking(Step::Read);
-            held = blobs.get_range(&digest, offset..total.min(offset + READ_BYTES)).await.map_err(internal)?;
+            held = blobs.get_range(&digest, offset..total.min(offset + READ_BYTES)).await.map_err(storage_failed)?;
             offset += held.len() as u64;
             if held.is_empty() {
                 return Err(Status::data_loss(format!("{digest} ended early")));

@@ -8,8 +8,9 @@ use polder_core::Digest;
 use polder_tensor::UpdateCheck;
 
 use super::name::State;
-use super::{Announced, Spool, SpoolError, SpooledUpdate, Turn, recheck, remove_file};
+use super::{Announced, Spool, SpoolError, SpooledUpdate, Turn, recheck};
 use crate::meter::{self, Step};
+use crate::store::room::reserve;
 use crate::store::sync_dir;
 
 /// Takes the bytes of one update. Dropped before the end, it leaves the good bytes for a later
@@ -35,14 +36,25 @@ impl Receiver {
         path: PathBuf,
         whole: bool,
     ) -> Result<Self, SpoolError> {
+        if !whole {
+            spool.make_folder(&announced.assignment)?;
+        }
         let mut options = File::options();
         let options = options.read(true).append(!whole).create(!whole);
         let mut file = options.open(&path).map_err(SpoolError::io("open", &path))?;
+        if !whole {
+            spool.index().insert(&announced.assignment, announced.digest, State::Partial);
+            // Better refused before the first byte than in the middle; what is here gives its room to others.
+            if let Err(error) = reserve(&file, announced.bytes) {
+                spool.drop_file(&announced.assignment, &announced.digest, State::Partial)?;
+                return Err(SpoolError::io("make room for", &path)(error));
+            }
+        }
         let mut check = UpdateCheck::new(announced.layout.clone());
         if let Err(error) = recheck(&mut file, &path, &mut check) {
             // What a crash of the machine has left need not be what was written; start again.
             if matches!(error, SpoolError::Fault(_)) && !whole {
-                remove_file(&path)?;
+                spool.drop_file(&announced.assignment, &announced.digest, State::Partial)?;
             }
             return Err(error);
         }
@@ -63,7 +75,7 @@ impl Receiver {
             self.drop_file()?;
             return Err(fault.into());
         }
-        self.file.write_all(piece).map_err(SpoolError::io("write", &self.path))?;
+        self.file.write_all(piece).map_err(|error| self.gives_way("write", error))?;
         self.check = Some(check);
         Ok(())
     }
@@ -82,21 +94,39 @@ impl Receiver {
         Ok(SpooledUpdate { assignment, digest, path, bytes })
     }
 
+    /// On a full disk an unfinished update gives its room to what must be written to go on.
+    fn gives_way(&self, action: &'static str, error: std::io::Error) -> SpoolError {
+        let error = SpoolError::io(action, &self.path)(error);
+        if matches!(error, SpoolError::Full { .. }) && self.drop_file().is_err() {
+            tracing::warn!(path = %self.path.display(), "an unfinished update could not be removed from a full disk");
+        }
+        error
+    }
+
     /// Removes a bad upload, so that nobody goes on with it. An update that was finished before stays: a later
     /// connection must not be able to take it away.
     fn drop_file(&self) -> Result<(), SpoolError> {
-        if self.whole { Ok(()) } else { remove_file(&self.path) }
+        let Announced { assignment, digest, .. } = &self.announced;
+        if self.whole { Ok(()) } else { self.spool.drop_file(assignment, digest, State::Partial) }
     }
 
     fn publish(&self, digest: Digest) -> Result<PathBuf, SpoolError> {
-        let path = self.spool.path(&self.announced.assignment, &digest, State::Whole);
-        let _taking = meter::taking(Step::Spool);
+        let assignment = &self.announced.assignment;
+        let path = self.spool.path(assignment, &digest, State::Whole);
         // Also when it had its name already: the crash that interrupted the first time may have come before the sync.
-        self.file.sync_data().map_err(SpoolError::io("sync", &self.path))?;
+        self.file.sync_data().map_err(|error| self.gives_way("sync", error))?;
+        self.spool.store(assignment, &digest, &self.file, self.announced.bytes)?;
         if !self.whole {
-            fs::rename(&self.path, &path).map_err(SpoolError::io("rename", &self.path))?;
+            fs::rename(&self.path, &path).map_err(|error| {
+                // The round is over, and its folder gone: its object must not stay.
+                let _ = self.spool.unstore(assignment, &digest);
+                SpoolError::io("rename", &self.path)(error)
+            })?;
+            self.spool.index().insert(assignment, digest, State::Whole);
         }
-        sync_dir(&self.spool.dir).map_err(SpoolError::io("sync", &self.spool.dir))?;
+        let folder = path.parent().unwrap_or(&self.spool.dir);
+        sync_dir(folder).map_err(SpoolError::io("sync", folder))?;
+        self.spool.intact.vouch(&path);
         Ok(path)
     }
 }

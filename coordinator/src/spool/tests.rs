@@ -31,18 +31,19 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let spool = Spool::open(&dir.path().join("spool")).unwrap();
+        let spool = Spool::open(&dir.path().join("spool"), None).unwrap();
         Self { dir, spool }
     }
 
     /// The spool as a restarted coordinator finds it.
     fn restarted(self) -> Self {
-        let spool = Spool::open(&self.dir.path().join("spool")).unwrap();
+        let spool = Spool::open(&self.dir.path().join("spool"), None).unwrap();
         Self { spool, ..self }
     }
 
     fn files(&self) -> usize {
-        fs::read_dir(self.dir.path().join("spool")).unwrap().count()
+        let Ok(round) = fs::read_dir(self.dir.path().join("spool/digits-1/4")) else { return 0 };
+        round.count()
     }
 
     fn receive(&self, worker: &str, file: &[u8]) -> Result<SpooledUpdate, SpoolError> {
@@ -263,11 +264,51 @@ fn a_round_is_removed_and_nothing_else() {
     let mut later = announce("eu-west-1", &file);
     later.assignment.round = 44;
     let kept = world.receive_as(later, &file).unwrap();
-    assert_eq!(world.files(), 3);
+    assert_eq!(world.files(), 2);
 
     let run = RunId::new("digits-1").unwrap();
     world.spool.remove(&run, 4).unwrap();
     world.spool.remove(&run, 4).unwrap();
     let left: Vec<_> = world.spool.list().unwrap().into_iter().map(|held| held.assignment).collect();
-    assert_eq!(left, [kept.assignment]);
+    assert_eq!(left, [kept.assignment.clone()]);
+
+    world.spool.remove(&run, 44).unwrap();
+    assert!(!world.dir.path().join("spool/digits-1").exists(), "the folder of a run goes with its last round");
+    world.receive("eu-west-1", &file).unwrap();
+}
+
+#[test]
+fn a_corrupt_update_is_put_aside_and_can_be_sent_again() {
+    let world = World::new();
+    let file = update(|_| {});
+    let SpooledUpdate { assignment, digest, path, .. } = world.receive("eu-west-1", &file).unwrap();
+    let other = update(|values| values[7] = 0.5);
+    fs::write(&path, &other).unwrap();
+    let world = world.restarted();
+    let error = world.spool.find(&assignment, &digest).unwrap_err();
+    let SpoolError::Corrupt { found, kept, .. } = &error else { panic!("{error}") };
+    assert_eq!(*found, Digest::blake3(*blake3::hash(&other).as_bytes()));
+    assert_eq!(fs::read(kept).unwrap(), other);
+    assert!(kept.starts_with(world.dir.path().join("quarantine")), "{}", kept.display());
+
+    assert_eq!(world.spool.find(&assignment, &digest).unwrap(), None);
+    assert_eq!(world.spool.list().unwrap(), []);
+    let again = world.receive("eu-west-1", &file).unwrap();
+    assert_eq!(world.spool.find(&assignment, &digest).unwrap(), Some(again));
+}
+
+#[test]
+fn files_of_the_first_release_are_found_again() {
+    let world = World::new();
+    let file = update(|_| {});
+    let digest = announce("eu-west-1", &file).digest;
+    let flat =
+        |state: &str| world.dir.path().join("spool").join(format!("digits-1~4~eu-west-1~{}.{state}", digest.hex()));
+    fs::write(flat("update"), &file).unwrap();
+    fs::write(world.dir.path().join("spool/lost+found"), b"not ours").unwrap();
+    let world = world.restarted();
+    let found = world.spool.find(&assignment("eu-west-1"), &digest).unwrap().unwrap();
+    assert_eq!(fs::read(found.path).unwrap(), file);
+    assert_eq!(world.spool.list().unwrap().len(), 1);
+    assert!(world.dir.path().join("spool/lost+found").exists());
 }

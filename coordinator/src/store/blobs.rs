@@ -1,48 +1,65 @@
 //! Files named by the digest of their bytes: models and policies.
 //!
 //! A name appears only when all of its bytes are on disk: they are written under a temporary name, synced, renamed,
-//! and the directory is synced. Whole reads are checked against the name.
+//! and the directory is synced. Where coordinators share an [object store](Objects), they are in there before: what this
+//! directory holds is then a copy that may be lost, and what is not here is fetched.
+//!
+//! Files are checked against their names before they are used ([`Intact`]). A corrupt one is put aside and healed from the
+//! object store; without one, whoever stores the same bytes again mends it.
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use object_store::local::LocalFileSystem;
-use object_store::path::Path as Location;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::path::Path as Key;
 use polder_core::Digest;
 use polder_core::digest::Algorithm;
-use sha2::Digest as _;
-use tempfile::NamedTempFile;
 
+use super::intact::{Intact, Look, digest_of};
+use super::objects::{ObjectStoreUrl, Objects};
 use super::{StoreError, sync_dir};
 
-/// Below this, hashing with several threads costs more than it brings.
-const PARALLEL_HASH_BYTES: usize = 1 << 20;
+mod fetch;
+mod writer;
+
+pub use writer::BlobWriter;
+pub(crate) use writer::{PlacedWriter, hash_into};
+
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::Blake3, Algorithm::Sha256];
+/// What the objects' names start with.
+const OBJECTS: &str = "blobs";
 
 /// The blobs of a store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blobs {
-    files: LocalFileSystem,
     dir: Arc<Path>,
     incoming: Arc<Path>,
+    intact: Intact,
+    objects: Option<Objects>,
 }
 
 impl Blobs {
-    /// Opens the blobs of the store in `store_dir` and removes what a killed coordinator had half written.
-    pub(super) fn open(store_dir: &Path) -> Result<Self, StoreError> {
+    /// Opens the blobs of the store in `store_dir` and removes what a killed coordinator had half written. Blobs from
+    /// before there was an object store at the address `objects` are copied to it.
+    pub(super) async fn open(store_dir: &Path, objects: Option<&str>) -> Result<Self, StoreError> {
+        let url = objects.map(str::parse::<ObjectStoreUrl>).transpose()?;
+        let dir = store_dir.to_path_buf();
+        let open = move || Self::open_here(&dir, url.map(|url| Objects::open(&url)).transpose()?);
+        tokio::task::spawn_blocking(open).await.map_err(|_| StoreError::Stopping)?
+    }
+
+    fn open_here(store_dir: &Path, objects: Option<Objects>) -> Result<Self, StoreError> {
         let dir = store_dir.join("blobs");
         let incoming = store_dir.join("incoming");
-        let algorithms = [Algorithm::Blake3, Algorithm::Sha256].map(|algorithm| dir.join(folder(algorithm)));
+        let algorithms = ALGORITHMS.map(|algorithm| dir.join(folder(algorithm)));
         for dir in algorithms.iter().chain([&incoming]) {
             DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io("create", dir))?;
         }
-        // `object_store` puts a `#` into its temporary names, and into no others.
+        // Earlier versions wrote under temporary names with a `#` in them.
         for dir in &algorithms {
             remove_files(dir, |name| name.contains('#'))?;
         }
@@ -50,158 +67,174 @@ impl Blobs {
         for dir in [store_dir, &dir] {
             sync_dir(dir).map_err(StoreError::io("sync", dir))?;
         }
-        let files = LocalFileSystem::new_with_prefix(&dir).map_err(list_error)?.with_fsync(true);
-        Ok(Self { files, dir: dir.into(), incoming: incoming.into() })
+        let intact = Intact::new(store_dir.join("quarantine"));
+        let blobs = Self { dir: dir.into(), incoming: incoming.into(), intact, objects };
+        blobs.adopt(store_dir)?;
+        Ok(blobs)
+    }
+
+    /// The object store that holds the copies that count, if there is one.
+    #[must_use]
+    pub fn objects(&self) -> Option<&Objects> {
+        self.objects.as_ref()
     }
 
     /// Stores `bytes` durably and gives their name. Storing the same bytes again mends a damaged blob.
     pub async fn put(&self, algorithm: Algorithm, bytes: Bytes) -> Result<Digest, StoreError> {
-        let (digest, bytes) = digest_of(algorithm, bytes).await?;
-        let failed = |source| StoreError::Blob { digest, action: "stored", source: Box::new(source) };
-        self.files.put(&location(&digest), bytes.into()).await.map_err(failed)?;
-        Ok(digest)
+        self.off_thread(move |blobs| {
+            let digest = digest_of(&mut &*bytes, algorithm).map_err(StoreError::io("hash", &blobs.dir))?;
+            let mut file = blobs.temporary()?;
+            file.append(&bytes)?;
+            file.sync()?.persist(&digest)?;
+            Ok(digest)
+        })
+        .await
     }
 
     /// Reads a whole blob and checks it against its name.
     pub async fn get(&self, digest: &Digest) -> Result<Bytes, StoreError> {
-        let stored = self.files.get(&location(digest)).await.map_err(read_error(*digest))?;
-        let bytes = stored.bytes().await.map_err(read_error(*digest))?;
-        let (found, bytes) = digest_of(digest.algorithm, bytes).await?;
-        if found == *digest { Ok(bytes) } else { Err(StoreError::BlobCorrupt { digest: *digest, found }) }
+        let digest = *digest;
+        self.off_thread(move |blobs| {
+            let path = blobs.local(&digest)?;
+            let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+            let found = digest_of(&mut &*bytes, digest.algorithm).map_err(StoreError::io("hash", &path))?;
+            if found == digest {
+                return Ok(bytes.into());
+            }
+            blobs.doubt(&digest);
+            // It has changed under our eyes: the second look decides.
+            let path = blobs.local(&digest)?;
+            fs::read(&path).map(Bytes::from).map_err(StoreError::io("read", &path))
+        })
+        .await
     }
 
-    /// Reads part of a blob, unchecked: who puts the parts together checks the whole. A range that ends beyond the
-    /// blob is cut there; one that starts beyond it is an error.
+    /// Reads part of a blob that was found whole. A range that ends beyond the blob is cut there; one that starts beyond
+    /// it is an error.
     pub async fn get_range(&self, digest: &Digest, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.files.get_range(&location(digest), range).await.map_err(read_error(*digest))
+        let digest = *digest;
+        self.off_thread(move |blobs| {
+            let path = blobs.local(&digest)?;
+            let failed = || StoreError::io("read", &path);
+            let file = File::open(&path).map_err(failed())?;
+            let end = range.end.min(file.metadata().map_err(failed())?.len());
+            let length = end.checked_sub(range.start).ok_or_else(|| failed()(io::ErrorKind::UnexpectedEof.into()))?;
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+            file.read_exact_at(&mut bytes, range.start).map_err(failed())?;
+            Ok(bytes.into())
+        })
+        .await
     }
 
     /// Size of a blob in bytes; `None` when there is no such blob.
     pub async fn size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
-        match self.files.head(&location(digest)).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(read_error(*digest)(error)),
+        let digest = *digest;
+        self.off_thread(move |blobs| {
+            let path = blobs.path(&digest);
+            match fs::metadata(&path) {
+                Ok(metadata) => Ok(Some(metadata.len())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match &blobs.objects {
+                    Some(objects) => Ok(objects.size(&key(&digest))?),
+                    None => Ok(None),
+                },
+                Err(error) => Err(StoreError::io("look at", &path)(error)),
+            }
+        })
+        .await
+    }
+
+    /// Whether the blob is here or in the object store, and intact. A corrupt one that cannot be healed is as good as none.
+    pub async fn holds(&self, digest: &Digest) -> Result<bool, StoreError> {
+        match self.ensure_local(digest).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::BlobMissing { .. } | StoreError::BlobCorrupt { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// The names of all blobs, in order. Files with other names are passed over.
-    pub async fn list(&self) -> Result<Vec<Digest>, StoreError> {
-        let stored: Vec<_> = self.files.list(None).try_collect().await.map_err(list_error)?;
-        let digest = |location: &Location| location.as_ref().replacen('/', ":", 1).parse().ok();
-        let mut digests: Vec<Digest> = stored.iter().filter_map(|meta| digest(&meta.location)).collect();
-        digests.sort_unstable();
-        Ok(digests)
+    /// Sees to it that the blob lies here, intact, for those who read it in place; gives where.
+    pub async fn ensure_local(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
+        let digest = *digest;
+        self.off_thread(move |blobs| blobs.local(&digest)).await
     }
 
-    /// Where the blob lies, or would lie, for those who read it in place.
+    /// [`ensure_local`](Self::ensure_local) for code that may block.
+    pub fn local(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
+        let path = self.path(digest);
+        if self.intact.known(&path).is_some() {
+            return Ok(path);
+        }
+        // Whoever needs the same blob waits for this one's download instead of starting another.
+        let _turn = self.intact.turn(&path);
+        let corrupt = match self.intact.look(&path, digest).map_err(StoreError::io("read", &path))? {
+            Look::Intact { .. } => return Ok(path),
+            Look::Absent => None,
+            Look::Corrupt { found } => {
+                let kept = self.intact.quarantine(&path).map_err(StoreError::io("put aside", &path))?;
+                tracing::error!(%digest, %found, kept = %kept.display(), "a blob is corrupt; its file was put aside");
+                Some(StoreError::BlobCorrupt { digest: *digest, found, kept })
+            }
+        };
+        if self.fetch(digest, &path)? {
+            if corrupt.is_some() {
+                tracing::warn!(%digest, "the corrupt blob was healed from the object store");
+            }
+            return Ok(path);
+        }
+        Err(corrupt.unwrap_or(StoreError::BlobMissing { digest: *digest }))
+    }
+
+    /// Somebody read other bytes than the blob should have: it is checked again before its next use.
+    pub(crate) fn doubt(&self, digest: &Digest) {
+        self.intact.forget(&self.path(digest));
+    }
+
+    /// The names of all blobs, here or in the object store, in order. Files with other names are passed over.
+    pub async fn list(&self) -> Result<Vec<Digest>, StoreError> {
+        self.off_thread(|blobs| {
+            let mut digests = local_digests(&blobs.dir)?;
+            if let Some(objects) = &blobs.objects {
+                let stored = objects.list(&Key::from(OBJECTS))?;
+                digests.extend(stored.iter().filter_map(|(key, _)| digest_in(key)));
+            }
+            digests.sort_unstable();
+            digests.dedup();
+            Ok(digests)
+        })
+        .await
+    }
+
+    /// Removes a blob that nothing refers to any more, here and in the object store. Who has its file open reads on.
+    pub async fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        let digest = *digest;
+        self.off_thread(move |blobs| {
+            if let Some(objects) = &blobs.objects {
+                objects.delete(&key(&digest))?;
+            }
+            let path = blobs.path(&digest);
+            let _turn = blobs.intact.turn(&path);
+            blobs.intact.forget(&path);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", &path)(error)),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Where the blob lies, or would lie. Whether it does, and is intact, says [`local`](Self::local).
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(folder(digest.algorithm)).join(digest.hex())
     }
 
-    /// Starts a BLAKE3 blob that is written piece by piece, by blocking code. It takes memory for no more than a piece.
-    pub fn writer(&self) -> Result<BlobWriter, StoreError> {
-        let file = NamedTempFile::new_in(&self.incoming).map_err(StoreError::io("create a file in", &self.incoming))?;
-        Ok(BlobWriter { blobs: self.clone(), file, hasher: blake3::Hasher::new(), bytes: 0 })
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let blobs = self.clone();
+        tokio::task::spawn_blocking(move || work(&blobs)).await.map_err(|_| StoreError::Stopping)?
     }
-
-    /// Starts a BLAKE3 blob of `bytes` bytes that is written in parts, in any order, by blocking code.
-    pub(crate) fn placed_writer(&self, bytes: u64) -> Result<PlacedWriter, StoreError> {
-        let file = NamedTempFile::new_in(&self.incoming).map_err(StoreError::io("create a file in", &self.incoming))?;
-        file.as_file().set_len(bytes).map_err(StoreError::io("write", file.path()))?;
-        Ok(PlacedWriter { blobs: self.clone(), file })
-    }
-}
-
-/// A blob on its way. Dropped unfinished, it leaves nothing behind.
-#[derive(Debug)]
-pub struct BlobWriter {
-    blobs: Blobs,
-    file: NamedTempFile,
-    hasher: blake3::Hasher,
-    bytes: u64,
-}
-
-impl BlobWriter {
-    /// Appends `piece`; hashes it on all threads of the current rayon pool if it is large.
-    pub fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
-        hash_into(&mut self.hasher, piece);
-        self.file.write_all(piece).map_err(StoreError::io("write", self.file.path()))?;
-        self.bytes += piece.len() as u64;
-        Ok(())
-    }
-
-    /// Puts the blob under its name, durably; gives that and its size in bytes.
-    pub fn finish(self) -> Result<(Digest, u64), StoreError> {
-        let Self { blobs, file, hasher, bytes } = self;
-        let digest = Digest::blake3(*hasher.finalize().as_bytes());
-        PlacedWriter { blobs, file }.sync()?.persist(&digest)?;
-        Ok((digest, bytes))
-    }
-}
-
-/// A blob whose parts are written at their places, by several threads at once; they know its digest themselves. Dropped
-/// unfinished, it leaves nothing behind.
-#[derive(Debug)]
-pub(crate) struct PlacedWriter {
-    blobs: Blobs,
-    file: NamedTempFile,
-}
-
-impl PlacedWriter {
-    pub(crate) fn write_at(&self, part: &[u8], offset: u64) -> Result<(), StoreError> {
-        self.file.as_file().write_all_at(part, offset).map_err(StoreError::io("write", self.file.path()))
-    }
-
-    /// Brings what was written to the disk.
-    pub(crate) fn sync(self) -> Result<SyncedBlob, StoreError> {
-        let Self { blobs, file } = self;
-        file.as_file().sync_data().map_err(StoreError::io("sync", file.path()))?;
-        Ok(SyncedBlob { blobs, file })
-    }
-}
-
-/// A blob that is on disk, and has no name yet.
-#[derive(Debug)]
-pub(crate) struct SyncedBlob {
-    blobs: Blobs,
-    file: NamedTempFile,
-}
-
-impl SyncedBlob {
-    /// Gives it its name, durably.
-    pub(crate) fn persist(self, digest: &Digest) -> Result<(), StoreError> {
-        let path = self.blobs.path(digest);
-        self.file.persist(&path).map_err(|error| StoreError::io("create", &path)(error.error))?;
-        let dir = path.parent().unwrap_or(&self.blobs.dir);
-        sync_dir(dir).map_err(StoreError::io("sync", dir))
-    }
-}
-
-/// Feeds `piece` to `hasher`, on all threads of the current rayon pool if that pays.
-pub(crate) fn hash_into(hasher: &mut blake3::Hasher, piece: &[u8]) {
-    if piece.len() < PARALLEL_HASH_BYTES {
-        hasher.update(piece);
-    } else {
-        hasher.update_rayon(piece);
-    }
-}
-
-/// Hashes off the async threads, and hands the bytes back.
-async fn digest_of(algorithm: Algorithm, bytes: Bytes) -> Result<(Digest, Bytes), StoreError> {
-    let hash = move || {
-        let digest = match algorithm {
-            Algorithm::Blake3 => {
-                let mut hasher = blake3::Hasher::new();
-                hash_into(&mut hasher, &bytes);
-                Digest::blake3(*hasher.finalize().as_bytes())
-            }
-            Algorithm::Sha256 => Digest::sha256(sha2::Sha256::digest(&bytes).into()),
-        };
-        (digest, bytes)
-    };
-    tokio::task::spawn_blocking(hash).await.map_err(|_| StoreError::Stopping)
 }
 
 fn folder(algorithm: Algorithm) -> &'static str {
@@ -211,26 +244,34 @@ fn folder(algorithm: Algorithm) -> &'static str {
     }
 }
 
-fn location(digest: &Digest) -> Location {
-    Location::from_iter([folder(digest.algorithm), &digest.hex()])
+/// What a blob is called in the object store.
+pub(crate) fn key(digest: &Digest) -> Key {
+    Key::from_iter([OBJECTS, folder(digest.algorithm), &digest.hex()])
 }
 
-fn read_error(digest: Digest) -> impl Fn(object_store::Error) -> StoreError {
-    move |error| match error {
-        object_store::Error::NotFound { .. } => StoreError::BlobMissing { digest },
-        error => StoreError::Blob { digest, action: "read", source: Box::new(error) },
+fn digest_in(key: &Key) -> Option<Digest> {
+    key.as_ref().strip_prefix(OBJECTS)?.strip_prefix('/')?.replacen('/', ":", 1).parse().ok()
+}
+
+/// The blobs whose files lie below `dir`, in no order.
+pub(crate) fn local_digests(dir: &Path) -> Result<Vec<Digest>, StoreError> {
+    let mut digests = Vec::new();
+    for algorithm in ALGORITHMS.map(folder) {
+        for path in files(&dir.join(algorithm))? {
+            let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+            digests.extend(format!("{algorithm}:{name}").parse::<Digest>().ok());
+        }
     }
+    Ok(digests)
 }
 
-fn list_error(error: object_store::Error) -> StoreError {
-    StoreError::BlobList(Box::new(error))
+fn files(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let list = || fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>();
+    list().map_err(StoreError::io("list", dir))
 }
 
 fn remove_files(dir: &Path, mut leftover: impl FnMut(&str) -> bool) -> Result<(), StoreError> {
-    let list = |dir: &Path| -> io::Result<Vec<PathBuf>> {
-        fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect()
-    };
-    for path in list(dir).map_err(StoreError::io("list", dir))? {
+    for path in files(dir)? {
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         if leftover(&name) {
             tracing::info!(path = %path.display(), "removing a blob that was not written to its end");

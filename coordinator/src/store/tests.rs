@@ -229,10 +229,18 @@ async fn a_corrupt_blob_is_an_error_and_storing_it_again_mends_it() {
     fs::write(store.blobs().path(&digest), b"mOdel").unwrap();
     let found = Digest::blake3(*blake3::hash(b"mOdel").as_bytes());
     let error = store.blobs().get(&digest).await.unwrap_err();
+    let StoreError::BlobCorrupt { kept, .. } = &error else { panic!("{error}") };
+    assert_eq!(fs::read(kept).unwrap(), b"mOdel");
     assert_eq!(
         error.to_string(),
-        format!("blob {digest} is corrupt: its bytes have the digest {found}; restore it from a backup")
+        format!(
+            "blob {digest} is corrupt: its bytes have the digest {found}; its file is now `{}`; store the same bytes \
+             again, or restore it from a backup",
+            kept.display()
+        )
     );
+    assert_eq!(store.blobs().size(&digest).await.unwrap(), None);
+    assert!(!store.blobs().holds(&digest).await.unwrap());
     store.blobs().put(Algorithm::Blake3, Bytes::from_static(b"model")).await.unwrap();
     assert_eq!(store.blobs().get(&digest).await.unwrap(), "model");
 }

@@ -57,6 +57,13 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// Makes ring the choice of libraries that ask for the process's own, such as clients of object stores; nothing of ours
+/// does. Called before the first of them is set up; later calls change nothing.
+pub fn use_ring() {
+    // An error says that somebody has chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Verifies what a client shows: its chain and dates up to `authority`, and that it names a worker or an operator.
 pub(crate) fn client_verifier(
     authority: &CertificateDer<'static>,

@@ -87,7 +87,10 @@ fn corrupt_files_are_ours_to_answer_for() {
     let AggregationError::Corrupt { what: "model", digest, found } = error else { panic!("{error}") };
     assert_eq!((digest, found), (world.base.digest(), other.digest()));
     assert!(!error.is_policys_fault());
-    world.assert_holds(1);
+    // The next try finds it out of the way, if this one has not put it there already.
+    let error = asked.aggregate(&world).unwrap_err();
+    assert!(!error.is_policys_fault());
+    world.assert_holds(0);
 }
 
 #[test]
@@ -110,5 +113,5 @@ fn corrupt_or_miscounted_state_is_refused() {
     asked.kept = vec![kept; 2];
     let error = asked.aggregate(&world).unwrap_err();
     assert_eq!(error.to_string(), "the policy has 1 state tensors, but 2 were kept");
-    world.assert_holds(2);
+    world.assert_holds(1);
 }

@@ -11,7 +11,7 @@ use polder_tensor::{Layout, UpdateCheck};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
-use super::{internal, transfer};
+use super::{storage_failed, transfer};
 use crate::api::Services;
 use crate::api::transfer::Piece;
 use crate::store::{BlobWriter, StoreError};
@@ -46,10 +46,11 @@ pub(super) async fn upload(services: &Services, mut stream: Streaming<UploadMode
     if header.bytes > MODEL_BYTES_MAX {
         return Err(malformed(&format!("a model of {} bytes is larger than {MODEL_BYTES_MAX}", header.bytes)));
     }
-    if services.store.blobs().size(&announced).await.map_err(internal)? == Some(header.bytes) {
+    // Not by its size: sending a model again is how a corrupt one is mended.
+    if services.store.blobs().holds(&announced).await.map_err(storage_failed)? {
         return Ok(());
     }
-    let writer = services.store.blobs().writer().map_err(internal)?;
+    let writer = services.store.blobs().writer().map_err(storage_failed)?;
     let bytes = header.bytes;
     let data = |request: UploadModelRequest| match request.message {
         Some(Message::Data(data)) => Some(data),
@@ -62,7 +63,7 @@ pub(super) async fn upload(services: &Services, mut stream: Streaming<UploadMode
         write,
         |error| matches!(error, BadModel::Cut),
         |error| match error {
-            BadModel::Store(error) => internal(error),
+            BadModel::Store(error) => storage_failed(error),
             BadModel::Cut => Status::aborted("the upload was cut"),
             bad => unwelcome(Code::InvalidArgument, "bad_model", format!("the model was not taken: {bad}")),
         },

@@ -13,7 +13,7 @@ use polder_proto::unwelcome;
 use polder_proto::v1::{GetPolicyRequest, PullPolicyResponse};
 use tonic::{Code, Status};
 
-use super::{document, internal};
+use super::{document, internal, storage_failed};
 use crate::api::Services;
 use crate::api::transfer;
 use crate::driver::{blocking, chain};
@@ -79,7 +79,7 @@ pub(super) async fn pull(
     let first = PullPolicyResponse { policy_json: Some(document(&policy)?), data: bytes::Bytes::new() };
     let bytes = match polder_policy::builtins().iter().find(|builtin| builtin.digest() == policy.digest) {
         Some(builtin) => bytes::Bytes::from_static(builtin.bytes),
-        None => services.store.blobs().get(&policy.digest).await.map_err(internal)?,
+        None => services.store.blobs().get(&policy.digest).await.map_err(storage_failed)?,
     };
     let chunks = transfer::chunks(bytes).map(|data| Ok(PullPolicyResponse { policy_json: None, data }));
     Ok(futures_util::stream::iter([Ok(first)]).chain(chunks))

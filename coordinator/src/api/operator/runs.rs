@@ -6,7 +6,7 @@ use polder_core::{Event, RunId};
 use polder_proto::unwelcome;
 use tonic::{Code, Status};
 
-use super::{internal, policies};
+use super::{internal, policies, storage_failed};
 use crate::api::Services;
 use crate::driver::chain;
 use crate::layouts::LayoutError;
@@ -34,7 +34,7 @@ async fn check_model(services: &Services, spec: &RunSpec) -> Result<(), Status> 
         LayoutError::Store(StoreError::BlobMissing { digest }) => {
             bad(format!("model {digest} is not here; upload it before the run is submitted"))
         }
-        LayoutError::Store(error) => internal(error),
+        LayoutError::Store(error) => storage_failed(error),
         error => bad(chain(&error)),
     })?;
     let (parameters, bytes) = (layout.parameter_count(), layout.file_bytes());

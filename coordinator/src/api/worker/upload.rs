@@ -170,7 +170,13 @@ fn spool_status(error: SpoolError) -> Status {
         SpoolError::WrongSize { .. } => (Code::InvalidArgument, "wrong_size"),
         SpoolError::Fault(_) => (Code::InvalidArgument, "bad_update"),
         SpoolError::WrongDigest { .. } => (Code::DataLoss, "wrong_digest"),
-        SpoolError::Broken | SpoolError::Io { .. } => return internal(error),
+        SpoolError::Full { .. } => (Code::ResourceExhausted, "storage_full"),
+        SpoolError::Objects(objects) if objects.is_passing() => (Code::Unavailable, "storage_away"),
+        // Its file is out of the way: the update may be sent again from its start.
+        SpoolError::Corrupt { .. } => (Code::Aborted, "spooled_corrupt"),
+        SpoolError::Broken | SpoolError::Io { .. } | SpoolError::Objects(_) | SpoolError::ObjectCorrupt { .. } => {
+            return internal(error);
+        }
     };
     unwelcome(code, word, error.to_string())
 }

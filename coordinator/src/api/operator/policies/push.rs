@@ -13,7 +13,7 @@ use polder_proto::v1::push_policy_request::Message;
 use polder_proto::v1::{PolicyHeader, PushPolicyRequest};
 use tonic::{Code, Status, Streaming};
 
-use super::{internal, transfer};
+use super::{storage_failed, transfer};
 use crate::api::Services;
 use crate::config::now;
 use crate::driver::{blocking, chain};
@@ -53,7 +53,7 @@ pub(in crate::api::operator) async fn push(
     if announced.dry_run {
         return foresee(services, &announced, stored).await;
     }
-    services.store.blobs().put(Algorithm::Sha256, bytes).await.map_err(internal)?;
+    services.store.blobs().put(Algorithm::Sha256, bytes).await.map_err(storage_failed)?;
     name(services, &announced, stored).await
 }
 

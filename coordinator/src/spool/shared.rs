@@ -1,0 +1,120 @@
+//! The spool's part of the object store: finished updates, for whoever leads next.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+
+use object_store::path::Path as Key;
+use polder_core::digest::Algorithm;
+use polder_core::{AssignmentId, Digest};
+use tempfile::NamedTempFile;
+
+use super::name::{self, State};
+use super::{Held, Spool, SpoolError};
+use crate::store::intact::{Hashing, Look};
+use crate::store::room::reserve;
+use crate::store::sync_dir;
+
+/// Names the object store that has every finished update of this spool's.
+const MARKER: &str = "objects";
+
+impl Spool {
+    /// Copies a finished update to the object store.
+    pub(super) fn store(
+        &self,
+        assignment: &AssignmentId,
+        digest: &Digest,
+        file: &File,
+        bytes: u64,
+    ) -> Result<(), SpoolError> {
+        match &self.objects {
+            Some(objects) => Ok(objects.put_file(&name::key(assignment, digest), file, bytes)?),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn unstore(&self, assignment: &AssignmentId, digest: &Digest) -> Result<(), SpoolError> {
+        match &self.objects {
+            Some(objects) => Ok(objects.delete(&name::key(assignment, digest))?),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn remove_stored(&self, keys: &Key) -> Result<(), SpoolError> {
+        match &self.objects {
+            Some(objects) => Ok(objects.delete_all(keys)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The finished updates that the object store has.
+    pub(super) fn stored(&self) -> Result<Vec<Held>, SpoolError> {
+        let Some(objects) = &self.objects else { return Ok(Vec::new()) };
+        let held = |(key, bytes): &(Key, u64)| {
+            let (assignment, digest) = name::assignment_of(key)?;
+            Some(Held { assignment, digest, bytes: *bytes, whole: true })
+        };
+        Ok(objects.list(&name::all_keys())?.iter().filter_map(held).collect())
+    }
+
+    /// Brings a finished update that is not here from the object store; gives its size if it was there. The caller has the
+    /// file's turn.
+    pub(super) fn fetch(&self, assignment: &AssignmentId, digest: &Digest) -> Result<Option<u64>, SpoolError> {
+        let Some(objects) = &self.objects else { return Ok(None) };
+        let key = name::key(assignment, digest);
+        let Some(bytes) = objects.size(&key)? else { return Ok(None) };
+        let folder = self.make_folder(assignment)?;
+        let mut file = NamedTempFile::new_in(&folder).map_err(SpoolError::io("create a file in", &folder))?;
+        reserve(file.as_file(), bytes).map_err(SpoolError::io("make room for", file.path()))?;
+        let mut hashing = Hashing::new(Algorithm::Blake3);
+        objects.read(&key, bytes, |piece| {
+            hashing.take(piece);
+            file.write_all(piece).map_err(SpoolError::io("write", &folder))
+        })?;
+        let found = hashing.finish();
+        if found != *digest {
+            let (address, key) = (objects.address().to_owned(), key.to_string());
+            return Err(SpoolError::ObjectCorrupt { assignment: assignment.clone(), address, key, found });
+        }
+        file.as_file().sync_data().map_err(SpoolError::io("sync", file.path()))?;
+        let path = self.path(assignment, digest, State::Whole);
+        file.persist(&path).map_err(|error| SpoolError::io("create", &path)(error.error))?;
+        sync_dir(&folder).map_err(SpoolError::io("sync", &folder))?;
+        self.index().insert(assignment, *digest, State::Whole);
+        self.intact.vouch(&path);
+        tracing::info!(%assignment, bytes, "fetched an update from the object store");
+        Ok(Some(bytes))
+    }
+
+    /// Copies to the object store what was finished before there was one, once for each object store.
+    pub(super) fn adopt(&self) -> Result<(), SpoolError> {
+        let Some(objects) = &self.objects else { return Ok(()) };
+        let marker = self.dir.join(MARKER);
+        match fs::read_to_string(&marker) {
+            Ok(address) if address.trim() == objects.address() => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(SpoolError::io("read", &marker)(error));
+            }
+            _ => {}
+        }
+        let stored: Vec<_> = self.stored()?.into_iter().map(|held| (held.assignment, held.digest)).collect();
+        let finished = self.index().all().into_iter().filter(|(.., state)| *state == State::Whole);
+        for (assignment, digest, _) in finished.collect::<Vec<_>>() {
+            if stored.contains(&(assignment.clone(), digest)) {
+                continue;
+            }
+            let path = self.path(&assignment, &digest, State::Whole);
+            let failed = |action| SpoolError::io(action, &path);
+            if let Look::Intact { bytes } = self.intact.look(&path, &digest).map_err(failed("read"))? {
+                self.store(&assignment, &digest, &File::open(&path).map_err(failed("open"))?, bytes)?;
+            }
+        }
+        let mark = || -> io::Result<()> {
+            let mut file = NamedTempFile::new_in(&self.dir)?;
+            writeln!(file, "{}", objects.address())?;
+            file.as_file().sync_all()?;
+            file.persist(&marker)?;
+            sync_dir(&self.dir)
+        };
+        mark().map_err(SpoolError::io("write", &marker))
+    }
+}
