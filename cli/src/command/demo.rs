@@ -10,7 +10,7 @@ use clap::Args;
 use polder_core::RunId;
 use polder_core::effect::Notice;
 use polder_core::policy::PolicyKind;
-use polder_core::spec::{CohortSpec, Deadlines, TrainerSpec};
+use polder_core::spec::{CohortSpec, Deadlines, RetentionSpec, TrainerSpec};
 use polder_core::view::RunView;
 use polder_tensor::Parameters;
 use polder_train::{Architecture, DataSet, TrainConfig, evaluate};
@@ -153,6 +153,7 @@ impl Demo {
             deadlines: Deadlines { selection_ms: 10_000, round_ms: 600_000 },
             evaluation: None,
             target: None,
+            retention: RetentionSpec::default(),
             placement: policy(&self.placement, &self.placement_parameters),
             aggregation: policy(&self.aggregation, &self.parameters),
         };
