@@ -31,6 +31,10 @@ impl Federation {
             .filter(|run| run.round.as_ref().is_some_and(|round| round.open_seats(&run.terms()).is_some()))
             .map(|run| run.id.clone())
             .collect();
+        // Most events come while no round wants anybody, and what follows looks at every seat.
+        if wanting.is_empty() {
+            return false;
+        }
         let rounds_over = |federation: &Self| -> u64 {
             wanting.iter().filter_map(|id| federation.runs.get(id)).map(|run| u64::from(run.history.closed())).sum()
         };
