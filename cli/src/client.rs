@@ -28,7 +28,9 @@ use tonic::{Response, Status};
 
 use crate::home::Profile;
 
+pub(crate) use channel::open as open_channel;
 pub use enrol::enrol_operator;
+pub(crate) use enrol::enrol_worker;
 pub use error::CallError;
 pub(crate) use policies::digest_of;
 pub use policies::{NewPolicy, PolicyWish, Swapped};

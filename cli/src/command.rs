@@ -19,6 +19,8 @@ pub(crate) async fn perform(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Bench(verb) => match verb {
             bench::Verb::Round(round) => round.perform(&context).await,
+            bench::Verb::Fanin(fanin) => fanin.perform(&context).await,
+            bench::Verb::Large(large) => large.perform(&context).await,
             bench::Verb::Aggregation(aggregation) => aggregation.perform(&context).await,
         },
         Command::Demo(demo) => demo.perform(&context).await,

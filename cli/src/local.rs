@@ -129,10 +129,33 @@ impl LocalProcess {
 
 /// Most memory the process `id` ever had resident, in bytes; none where /proc does not tell.
 pub(crate) fn peak_bytes(id: u32) -> Option<u64> {
+    status_bytes(id, "VmHWM:")
+}
+
+/// Memory the process `id` has resident now, in bytes; none where /proc does not tell.
+pub(crate) fn resident_bytes(id: u32) -> Option<u64> {
+    status_bytes(id, "VmRSS:")
+}
+
+fn status_bytes(id: u32, key: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// How many files and sockets the process `id` has open; none where /proc does not tell.
+pub(crate) fn open_files(id: u32) -> Option<u64> {
+    Some(std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count() as u64)
+}
+
+/// Starts a coordinator below `dir` and waits for what it prints once it is up.
+async fn start_coordinator(dir: &Path, listen: &str) -> Result<(LocalProcess, Value)> {
+    let arguments = ["coordinator", "start", "--json", "--listen", listen, "--dir"].map(str::to_owned);
+    let own = dir.join("coordinator").display().to_string();
+    let mut coordinator = LocalProcess::start("coordinator", dir, &[arguments.as_slice(), &[own]].concat(), None)?;
+    let up = coordinator.is_up().await?;
+    Ok((coordinator, up))
 }
 
 /// A coordinator and its workers, all on this machine; they end with this value.
@@ -147,10 +170,7 @@ pub(crate) struct LocalFederation {
 impl LocalFederation {
     /// Starts a coordinator below `dir`, on any free port of the loopback interface, and waits until it is up.
     pub(crate) async fn start(dir: &Path) -> Result<Self> {
-        let arguments = ["coordinator", "start", "--json", "--listen", "127.0.0.1:0", "--dir"].map(str::to_owned);
-        let own = dir.join("coordinator").display().to_string();
-        let mut coordinator = LocalProcess::start("coordinator", dir, &[arguments.as_slice(), &[own]].concat(), None)?;
-        let up = coordinator.is_up().await?;
+        let (coordinator, up) = start_coordinator(dir, "127.0.0.1:0").await?;
         let text = |key: &str| {
             let value = up.get(key).and_then(Value::as_str).map(str::to_owned);
             value.with_context(|| format!("the coordinator did not say its {key}"))
@@ -166,6 +186,18 @@ impl LocalFederation {
     /// The coordinator's process.
     pub(crate) fn coordinator_id(&self) -> Option<u32> {
         self.coordinator.id()
+    }
+
+    /// Kills the coordinator without a warning, starts it again on the same port and waits until it is up.
+    pub(crate) async fn restart_coordinator(&mut self) -> Result<()> {
+        self.coordinator.child.kill().await.context("cannot kill the coordinator")?;
+        (self.coordinator, _) = start_coordinator(&self.dir, &self.endpoint).await?;
+        Ok(())
+    }
+
+    /// The workers' processes, those that have ended left out.
+    pub(crate) fn worker_ids(&self) -> Vec<u32> {
+        self.workers.iter().filter_map(LocalProcess::id).collect()
     }
 
     /// A client with the operator's credentials that the coordinator left for this machine.

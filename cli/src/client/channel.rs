@@ -16,7 +16,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
 /// A channel as a peer. Connects now, and again whenever the connection is lost.
-pub(super) async fn open(endpoint: Endpoint, connector: Connector) -> Result<Channel, CallError> {
+pub(crate) async fn open(endpoint: Endpoint, connector: Connector) -> Result<Channel, CallError> {
     connect(move || {
         let (endpoint, connector) = (endpoint.clone(), connector.clone());
         async move { connector.connect(&endpoint).await }

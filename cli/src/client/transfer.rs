@@ -22,13 +22,23 @@ impl Client {
     /// Uploads a model to start runs from; one that the coordinator has already is not sent again.
     pub async fn upload_model(&self, model: &Parameters) -> Result<(), CallError> {
         let file = Bytes::from(model.to_safetensors());
-        let header = ModelHeader { digest: model.digest().to_string(), bytes: file.len() as u64 };
-        if self.has_model(&model.digest(), header.bytes).await? {
+        let bytes = file.len() as u64;
+        self.upload_model_in_pieces(&model.digest(), bytes, chunks(file)).await
+    }
+
+    /// The same for a model of `bytes` bytes that is nowhere in one piece; no piece may be longer than a message.
+    pub(crate) async fn upload_model_in_pieces(
+        &self,
+        digest: &Digest,
+        bytes: u64,
+        pieces: impl Stream<Item = Bytes> + Send + 'static,
+    ) -> Result<(), CallError> {
+        if self.has_model(digest, bytes).await? {
             return Ok(());
         }
         let message = |message| UploadModelRequest { message: Some(message) };
-        let first = message(upload_model_request::Message::Header(header));
-        let rest = chunks(file).map(move |data| message(upload_model_request::Message::Data(data)));
+        let first = message(upload_model_request::Message::Header(ModelHeader { digest: digest.to_string(), bytes }));
+        let rest = pieces.map(move |data| message(upload_model_request::Message::Data(data)));
         let mut service = self.service();
         within_limit(UPLOAD, service.upload_model(stream::iter([first]).chain(rest))).await.map(|_| ())
     }

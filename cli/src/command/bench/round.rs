@@ -9,11 +9,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use polder_core::RunId;
 use polder_core::policy::{PolicyKind, PolicyRef};
-use polder_core::spec::{CohortSpec, Deadlines, RetentionSpec, RunSpec, TrainerSpec};
+use polder_core::spec::{CohortSpec, Deadlines, ModelSpec, RetentionSpec, RunSpec, TrainerSpec};
 use polder_tensor::{Layout, Parameters, TensorSpec};
 use polder_train::DataSet;
 use serde::Serialize;
 
+use super::spent::{self, Spent};
 use crate::args::Context;
 use crate::client::{Client, WatchEvent};
 use crate::failure::Ended;
@@ -22,7 +23,7 @@ use crate::output::talk;
 use crate::run_file::model_spec;
 use crate::shutdown::Signals;
 
-const DATASET: &str = "bench";
+pub(super) const DATASET: &str = "bench";
 /// Tensors that the parameters are spread over, as those of a model are.
 const TENSORS: usize = 8;
 
@@ -45,12 +46,15 @@ struct Measured {
     workers: u32,
     params: u64,
     rounds: u32,
+    seconds_mean: f64,
     seconds_median: f64,
     seconds_min: f64,
     seconds_max: f64,
     /// Most memory that the coordinator's process had resident; null where the system does not tell.
     coordinator_peak_bytes: Option<u64>,
     model_bytes: u64,
+    /// Where the coordinator's time went, as it measured it.
+    steps: Vec<Spent>,
 }
 
 impl Round {
@@ -65,6 +69,7 @@ impl Round {
         }
         let Measured { workers, params, rounds, seconds_median, seconds_min, seconds_max, .. } = &measured;
         let peak = measured.coordinator_peak_bytes.map_or_else(|| "unknown".into(), crate::output::bytes);
+        context.output.line(&spent::table(&measured.steps, measured.seconds_mean))?;
         context.output.line(&format!(
             "{workers} workers, {params} parameters, {rounds} rounds\n\
              a round takes {:.2} ms (median; {:.2} to {:.2})\n\
@@ -84,15 +89,17 @@ impl Round {
         let client = federation.client().await?;
         let params = self.params;
         let model = tokio::task::spawn_blocking(move || model(params)).await??;
-        let spec = self.spec(&client, &model).await?;
+        let spec = spec(&client, model_spec(&model), (self.workers, self.rounds + 1)).await?;
         let model_bytes = spec.model.bytes;
         client.upload_model(&model).await?;
         drop(model);
+        let before = client.coordinator().await?.view.steps;
         let run = client.submit_run(&spec).await?;
         self.add_workers(&mut federation, &client, &data).await?;
         talk(&format!("{} workers on {}; {} rounds", self.workers, federation.endpoint(), self.rounds))?;
 
-        let seconds = federation.during(self.time_rounds(&client, &run)).await?;
+        let seconds = federation.during(time_rounds(&client, &run, self.rounds)).await?;
+        let steps = spent::between(&before, &client.coordinator().await?.view.steps, self.rounds + 1);
         let coordinator_peak_bytes = federation.coordinator_id().and_then(peak_bytes);
         federation.stop().await?;
         let middle = seconds.len() / 2;
@@ -100,11 +107,13 @@ impl Round {
             workers: self.workers,
             params: self.params,
             rounds: self.rounds,
+            seconds_mean: mean(&seconds),
             seconds_median: seconds[middle],
             seconds_min: seconds[0],
             seconds_max: seconds[seconds.len() - 1],
             coordinator_peak_bytes,
             model_bytes,
+            steps,
         })
     }
 
@@ -114,46 +123,51 @@ impl Round {
         }
         Ok(())
     }
+}
 
-    async fn spec(&self, client: &Client, model: &Parameters) -> Result<RunSpec> {
-        let placement = pinned(client, PolicyKind::Placement, "least-loaded").await?;
-        let aggregation = pinned(client, PolicyKind::Aggregation, "fedavg").await?;
-        Ok(RunSpec {
-            name: DATASET.into(),
-            model: model_spec(model),
-            dataset: DATASET.into(),
-            trainer: TrainerSpec { kind: "synthetic".into(), settings: serde_json::json!({}) },
-            rounds: self.rounds + 1,
-            cohort: CohortSpec { size: self.workers, over_selection: 0, quorum: self.workers, staleness_max: 0 },
-            deadlines: Deadlines { selection_ms: 60_000, round_ms: 600_000 },
-            evaluation: None,
-            target: None,
-            retention: RetentionSpec::default(),
-            placement,
-            aggregation,
-            seed: 1,
-        })
-    }
+/// A run of so many `rounds` on the synthetic trainer, with all of `workers` in every round.
+pub(super) async fn spec(client: &Client, model: ModelSpec, (workers, rounds): (u32, u32)) -> Result<RunSpec> {
+    let placement = pinned(client, PolicyKind::Placement, "least-loaded").await?;
+    let aggregation = pinned(client, PolicyKind::Aggregation, "fedavg").await?;
+    Ok(RunSpec {
+        name: DATASET.into(),
+        model,
+        dataset: DATASET.into(),
+        trainer: TrainerSpec { kind: "synthetic".into(), settings: serde_json::json!({}) },
+        rounds,
+        cohort: CohortSpec { size: workers, over_selection: 0, quorum: workers, staleness_max: 0, standbys: 0 },
+        deadlines: Deadlines { selection_ms: 60_000, round_ms: 600_000 },
+        evaluation: None,
+        target: None,
+        retention: RetentionSpec::default(),
+        placement,
+        aggregation,
+        seed: 1,
+    })
+}
 
-    /// Seconds from each commit to the next, in ascending order.
-    async fn time_rounds(&self, client: &Client, run: &RunId) -> Result<Vec<f64>> {
-        let mut watch = client.watch(run, 0, true);
-        let (mut seconds, mut last) = (Vec::new(), None);
-        while let Some(event) = watch.next().await? {
-            let WatchEvent::Line { notice, .. } = event else { continue };
-            match notice.kind.as_str() {
-                "round-committed" => {
-                    let now = Instant::now();
-                    seconds.extend(last.replace(now).map(|last| now.duration_since(last).as_secs_f64()));
-                }
-                "round-abandoned" | "worker-lost" | "policy-failed" => bail!("it went wrong: {}", notice.text),
-                _ => {}
+/// Seconds from each commit to the next, in ascending order.
+pub(super) async fn time_rounds(client: &Client, run: &RunId, rounds: u32) -> Result<Vec<f64>> {
+    let mut watch = client.watch(run, 0, true);
+    let (mut seconds, mut last) = (Vec::new(), None);
+    while let Some(event) = watch.next().await? {
+        let WatchEvent::Line { notice, .. } = event else { continue };
+        match notice.kind.as_str() {
+            "round-committed" => {
+                let now = Instant::now();
+                seconds.extend(last.replace(now).map(|last| now.duration_since(last).as_secs_f64()));
             }
+            "round-abandoned" | "worker-lost" | "policy-failed" => bail!("it went wrong: {}", notice.text),
+            _ => {}
         }
-        ensure!(seconds.len() == self.rounds as usize, "{} of {} rounds were seen", seconds.len(), self.rounds);
-        seconds.sort_by(f64::total_cmp);
-        Ok(seconds)
     }
+    ensure!(seconds.len() == rounds as usize, "{} of {} rounds were seen", seconds.len(), rounds);
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds)
+}
+
+pub(super) fn mean(seconds: &[f64]) -> f64 {
+    seconds.iter().sum::<f64>() / seconds.len().max(1) as f64
 }
 
 async fn pinned(client: &Client, kind: PolicyKind, name: &str) -> Result<PolicyRef> {
@@ -162,7 +176,7 @@ async fn pinned(client: &Client, kind: PolicyKind, name: &str) -> Result<PolicyR
 }
 
 /// A model with values that do not compress, spread over a few tensors.
-fn model(params: u64) -> Result<Parameters> {
+pub(super) fn model(params: u64) -> Result<Parameters> {
     let params = usize::try_from(params)?;
     let tensors = TENSORS.min(params);
     let mut specs = Vec::with_capacity(tensors);
