@@ -7,8 +7,7 @@ use super::database::{Lane, on_lane};
 use super::{Store, StoreError, Term};
 
 /// How many are kept, in one statement with their number.
-const KEEP_TWO: &str =
-    "DELETE FROM snapshot WHERE seq < (SELECT min(seq) FROM (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT 2) AS kept)";
+const KEEP_TWO: &str = "DELETE FROM snapshot WHERE seq < (SELECT min(seq) FROM (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT 2) AS kept)";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -36,12 +35,13 @@ impl Store {
     }
 
     async fn intact_snapshot(&self, seq: i64) -> Result<Option<Snapshot>, StoreError> {
-        let found: Option<(i64, i64, Vec<u8>, Vec<u8>)> = on_lane!(&self.database, Lane::Reader, "read", |connection| {
-            sqlx::query_as("SELECT at_ms, rules, digest, state FROM snapshot WHERE seq = $1")
-                .bind(seq)
-                .fetch_optional(connection)
-                .await
-        })?;
+        let found: Option<(i64, i64, Vec<u8>, Vec<u8>)> =
+            on_lane!(&self.database, Lane::Reader, "read", |connection| {
+                sqlx::query_as("SELECT at_ms, rules, digest, state FROM snapshot WHERE seq = $1")
+                    .bind(seq)
+                    .fetch_optional(connection)
+                    .await
+            })?;
         let Some((at_ms, rules, digest, state)) = found else { return Ok(None) };
         let seq = seq.cast_unsigned();
         let snapshot = Snapshot {
@@ -86,7 +86,7 @@ impl Store {
 
 impl Snapshot {
     /// Over everything that it says.
-    fn digest(&self) -> Vec<u8> {
+    pub(super) fn digest(&self) -> Vec<u8> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.seq.to_le_bytes()).update(&self.at_ms.to_le_bytes()).update(&self.rules.to_le_bytes());
         hasher.update(&self.state);

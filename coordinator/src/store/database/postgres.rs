@@ -11,7 +11,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::Lane;
 use crate::store::StoreError;
 
-/// A connection that has been idle for longer is asked whether it lives before something depends on it.
+/// A connection that wrote a moment ago is not asked whether it lives: appends take one round trip each, and one that
+/// fails finds out by itself what became of it.
 const IDLE: Duration = Duration::from_secs(1);
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -68,7 +69,7 @@ impl Postgres {
         let mut slot = slot.lock().await;
         // Out of its slot while it is in use: if the work fails, or whoever wanted it leaves, it is closed.
         if let Some(Idle { mut connection, since }) = slot.take() {
-            let is_fresh = lane != Lane::Setup && since.elapsed() < IDLE;
+            let is_fresh = lane == Lane::Writer && since.elapsed() < IDLE;
             if is_fresh || matches!(tokio::time::timeout(lane.limit(), connection.ping()).await, Ok(Ok(()))) {
                 return Ok(PostgresLane { slot, connection, is_kept: lane != Lane::Setup });
             }
@@ -101,11 +102,9 @@ impl Postgres {
     ) -> Result<T, StoreError> {
         match tokio::time::timeout(limit, work).await {
             Ok(done) => done.map_err(|source| self.fault(action, source)),
-            Err(_) => Err(StoreError::DatabaseSilent {
-                database: self.place.clone(),
-                action,
-                seconds: limit.as_secs(),
-            }),
+            Err(_) => {
+                Err(StoreError::DatabaseSilent { database: self.place.clone(), action, seconds: limit.as_secs() })
+            }
         }
     }
 
@@ -113,7 +112,7 @@ impl Postgres {
     fn fault(&self, action: &'static str, source: sqlx::Error) -> StoreError {
         let database = self.place.clone();
         let code = source.as_database_error().and_then(|said| said.code()).map(|code| code.into_owned());
-        let away = matches!(source, sqlx::Error::Io(_));
+        let away = matches!(source, sqlx::Error::Io(_) | sqlx::Error::Protocol(_));
         match code.as_deref() {
             None if away => StoreError::DatabaseAway { database, action, source },
             None if matches!(source, sqlx::Error::Tls(_)) => {
@@ -177,7 +176,8 @@ fn parse(url: &str) -> Result<PgConnectOptions, StoreError> {
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err(StoreError::DatabaseAddress { what: "it does not begin with `postgres://`" });
     }
-    url.parse().map_err(|_| StoreError::DatabaseAddress { what: "it is not a URL, or has an option with a wrong value" })
+    url.parse()
+        .map_err(|_| StoreError::DatabaseAddress { what: "it is not a URL, or has an option with a wrong value" })
 }
 
 /// The address without user and password.

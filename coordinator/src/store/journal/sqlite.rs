@@ -20,12 +20,7 @@ const APPEND: &str = "BEGIN IMMEDIATE; \
     COMMIT";
 
 /// Whether it was written; not if the term is over.
-pub(super) async fn append(
-    database: &Sqlite,
-    term: Term,
-    place: Place,
-    batch: Batch<'_>,
-) -> Result<bool, StoreError> {
+pub(super) async fn append(database: &Sqlite, term: Term, place: Place, batch: Batch<'_>) -> Result<bool, StoreError> {
     let entries = batch.entries.iter().map(|entry| (storable(entry.at_ms), &entry.kind, &entry.event_json));
     let lines = batch.lines.iter().map(|l| (storable(l.at_ms), &l.run, l.round, &l.worker, &l.kind, &l.text));
     let rounds = batch.rounds.iter().map(|round| (&round.run, round.round, &round.round_json));

@@ -51,8 +51,7 @@ const LEAD: &str = concat!(
 
 const RENEW: &str = concat!("UPDATE lease SET expires_ms = ", now_ms!(), " + $2 WHERE id = 1 AND epoch = $1");
 
-const STEP_DOWN: &str =
-    "UPDATE lease SET epoch = epoch + 1, holder = '', expires_ms = 0 WHERE id = 1 AND epoch = $1";
+const STEP_DOWN: &str = "UPDATE lease SET epoch = epoch + 1, holder = '', expires_ms = 0 WHERE id = 1 AND epoch = $1";
 
 const LEADER: &str = concat!(
     "SELECT member.id, endpoint, peer, version, epoch, since_ms \
@@ -86,8 +85,7 @@ pub(super) async fn try_lead(database: &Postgres, member: &Member, ttl: Duration
     let Member { id, endpoint, peer, version } = member;
     let mut lane = database.lane(Lane::Lease, "written").await?;
     let query = sqlx::query_scalar(LEAD).bind(id).bind(endpoint).bind(peer).bind(version).bind(millis(ttl));
-    let epoch: Option<i64> =
-        database.bounded(Lane::Lease, "written", query.fetch_optional(lane.connection())).await?;
+    let epoch: Option<i64> = database.bounded(Lane::Lease, "written", query.fetch_optional(lane.connection())).await?;
     lane.settle();
     Ok(epoch.map(|epoch| Term { epoch: epoch.cast_unsigned() }))
 }

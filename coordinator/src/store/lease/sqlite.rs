@@ -69,8 +69,9 @@ pub(super) async fn step_down(database: &Sqlite, term: Term) -> Result<(), Store
         }
     }
     let mut lane = database.lane(Lane::Writer, "written").await?;
-    let end =
-        sqlx::query("UPDATE lease SET epoch = epoch + 1 WHERE epoch = $1").bind(term.stored()).execute(lane.connection());
+    let end = sqlx::query("UPDATE lease SET epoch = epoch + 1 WHERE epoch = $1")
+        .bind(term.stored())
+        .execute(lane.connection());
     database.bounded(Lane::Writer, "written", end).await?;
     lane.settle();
     Ok(())
