@@ -7,6 +7,8 @@ mod library;
 mod policies_buffered;
 mod policy_names;
 mod real_data;
+mod resume;
 mod rounds;
+mod standby;
 mod start_up;
 mod updates;

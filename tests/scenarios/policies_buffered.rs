@@ -13,7 +13,7 @@ async fn a_late_update_counts_in_the_next_round_for_less() {
     let (mut of_quick, mut of_slow) = (quick.session().await, slow.session().await);
     let mut spec = coordinator.spec().await;
     spec.rounds = 2;
-    spec.cohort = CohortSpec { size: 1, over_selection: 1, quorum: 1, staleness_max: 2 };
+    spec.cohort = CohortSpec { size: 1, over_selection: 1, quorum: 1, staleness_max: 2, standbys: 0 };
     let fedbuff = builtin_named("fedbuff", None).unwrap();
     spec.aggregation = PolicyRef::new("fedbuff".parse().unwrap(), fedbuff.digest());
     let run = coordinator.submit(&spec).await.unwrap();

@@ -16,7 +16,7 @@ async fn workers(coordinator: &Coordinator, count: usize) -> Vec<(Peer, Session)
 }
 
 fn cohort(size: u32, quorum: u32) -> CohortSpec {
-    CohortSpec { size, over_selection: 0, quorum, staleness_max: 0 }
+    CohortSpec { size, over_selection: 0, quorum, staleness_max: 0, standbys: 0 }
 }
 
 #[tokio::test(flavor = "multi_thread")]

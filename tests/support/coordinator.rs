@@ -88,7 +88,7 @@ impl Coordinator {
             dataset: "numbers".into(),
             trainer: TrainerSpec { kind: "synthetic".into(), settings: serde_json::json!({}) },
             rounds: 1,
-            cohort: CohortSpec { size: 1, over_selection: 0, quorum: 1, staleness_max: 0 },
+            cohort: CohortSpec { size: 1, over_selection: 0, quorum: 1, staleness_max: 0, standbys: 0 },
             deadlines: Deadlines { selection_ms: 0, round_ms: 600_000 },
             evaluation: None,
             target: None,

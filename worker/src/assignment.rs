@@ -9,9 +9,10 @@
 //! ```
 //!
 //! Assignments do not belong to a session: they go on while the coordinator is away, and what they made is handed over
-//! when it is back.
+//! when it is back. Nor do they belong to a worker's life: [`crate::kept`] has what the next one goes on with.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,16 +35,21 @@ use crate::channel::chain;
 use crate::config::now;
 use crate::correction::Corrections;
 use crate::datasets::DataSets;
+use crate::kept::{Kept, KeptUpdate, Left};
 use crate::link::Link;
 use crate::model::Models;
 use crate::outbound;
 use crate::release::ReleaseGuard;
-use crate::trainer::{Trainers, Watcher};
+use crate::trainer::Trainers;
 
 mod produce;
+mod train;
 mod update;
 mod upload;
 mod work;
+
+use produce::Made;
+use work::Job;
 
 /// Assignments held beyond twice the slots. An assignment may come before the receipt of the last one has, and then
 /// waits for its slot; a coordinator that sends many more than there are slots is turned away.
@@ -51,6 +57,9 @@ const HELD_EXTRA: usize = 8;
 /// Reports kept for a coordinator that has not heard them; the oldest goes first. All of them fit the stream's outbox
 /// at once, as they must when there is a new stream.
 pub(crate) const REPORTS_MAX: usize = 128;
+
+/// Trainers that may hang at once; one more, and the worker ends so that whoever watches over it starts another.
+const HANGING_MAX: u32 = 4;
 
 /// What assignments work with.
 pub(crate) struct Equipment {
@@ -64,6 +73,10 @@ pub(crate) struct Equipment {
     pub(crate) datasets: DataSets,
     pub(crate) trainers: Trainers,
     pub(crate) link: Link,
+    pub(crate) kept: Arc<Kept>,
+    pub(crate) checkpoint_every: Duration,
+    pub(crate) trainer_silence: Duration,
+    pub(crate) shares_trainer_output: bool,
     /// Where progress goes; what finds no room is dropped.
     pub(crate) progress: mpsc::Sender<Message>,
 }
@@ -81,6 +94,12 @@ struct Shared {
     /// Something waits to be reported.
     reports: Notify,
     tasks: TaskTracker,
+    /// The worker stops: what is kept stays for the next one.
+    stopping: CancellationToken,
+    /// Threads of trainers that hang.
+    left_behind: AtomicU32,
+    /// There are too many of them.
+    overrun: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -143,7 +162,42 @@ impl Assignments {
             held: Mutex::default(),
             reports: Notify::new(),
             tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            left_behind: AtomicU32::new(0),
+            overrun: CancellationToken::new(),
         }))
+    }
+
+    /// Goes on with what an earlier worker left, as far as this one would take it on. Must be called before there is a session,
+    /// so that the coordinator hears that it is held.
+    pub(crate) fn go_on(&self, left: Left) {
+        for kept in left.updates {
+            let assignment = kept.assignment.clone();
+            if let Err(reason) = self.0.check_update(&kept).and_then(|()| self.0.check(&assignment)) {
+                self.0.drop_left(&assignment, &reason);
+                continue;
+            }
+            let (run, round) = (&assignment.id.run, assignment.id.round);
+            tracing::info!(%run, round, "an update that was made before is sent");
+            self.start(assignment, Some(Made::earlier(kept)));
+        }
+        for assignment in left.unfinished {
+            let is_held = self.0.lock().assignments.contains_key(&assignment.id);
+            match self.0.check(&assignment) {
+                _ if is_held => {}
+                Ok(()) => {
+                    let (run, round) = (&assignment.id.run, assignment.id.round);
+                    tracing::info!(%run, round, "training that was interrupted goes on");
+                    self.start(assignment, None);
+                }
+                Err(reason) => self.0.drop_left(&assignment, &reason),
+            }
+        }
+    }
+
+    /// Waits until so many trainers hang that only a new process can be rid of them.
+    pub(crate) async fn overrun(&self) {
+        self.0.overrun.cancelled().await;
     }
 
     /// Everything that is not over: at work, or finished and not yet handed over.
@@ -165,10 +219,10 @@ impl Assignments {
             tracing::debug!(run = %id.run, round = id.round, "the assignment is held already");
             return None;
         }
-        match self.0.check(wire) {
+        match self.0.read(wire).and_then(|assignment| self.0.check(&assignment).map(|()| assignment)) {
             Ok(assignment) => {
                 tracing::info!(run = %id.run, round = id.round, "assignment accepted: {}", summary(&assignment));
-                self.start(assignment);
+                self.start(assignment, None);
                 Some(outbound::accepted(&id))
             }
             Err(reason) => {
@@ -178,7 +232,7 @@ impl Assignments {
         }
     }
 
-    fn start(&self, assignment: Assignment) {
+    fn start(&self, assignment: Assignment, made: Option<Made>) {
         let shared = self.0.clone();
         let id = assignment.id.clone();
         let cancel = CancellationToken::new();
@@ -190,10 +244,15 @@ impl Assignments {
             serial
         };
         let span = tracing::info_span!("assignment", run = %id.run, round = id.round);
+        let place = shared.equipment.kept.place(&assignment);
         let task = async move {
             // Whoever asks to stop, the trainer's thread hears of it: also when the deadline does.
             let _stop = cancel.clone().drop_guard();
-            let ended = work::carry_out(&shared, &assignment, &cancel).await;
+            let job = Job { assignment, place: place.clone(), cancel };
+            let ended = work::carry_out(&shared, &job, made).await;
+            let stays = shared.stopping.is_cancelled() && matches!(ended, Ended::Done);
+            // First, so that what is not held any more is not on disk either. It cannot fail but by a panic.
+            let _ = tokio::task::spawn_blocking(move || if stays { place.leave() } else { place.clear() }).await;
             shared.end(&id, serial, ended);
         };
         self.0.tasks.spawn(task.instrument(span));
@@ -244,6 +303,7 @@ impl Assignments {
 
     /// Cancels everything and waits for it to end, but not longer than `limit`.
     pub(crate) async fn stop(&self, limit: Duration) {
+        self.0.stopping.cancel();
         for entry in self.0.lock().assignments.values() {
             entry.cancel.cancel();
         }
@@ -261,13 +321,43 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What this worker will do; the error is the reason to decline.
-    fn check(&self, wire: v1::Assignment) -> Result<Assignment, String> {
-        let Equipment { worker, slots, model_bytes_max, allow_list, datasets, trainers, .. } = &self.equipment;
+    fn read(&self, wire: v1::Assignment) -> Result<Assignment, String> {
         if wire.trainer_settings.len() > TRAINER_SETTINGS_BYTES_MAX {
             return Err(format!("the trainer's settings have more than {TRAINER_SETTINGS_BYTES_MAX} bytes"));
         }
-        let assignment = convert::assignment(wire, worker, now()).map_err(|malformed| malformed.to_string())?;
+        convert::assignment(wire, &self.equipment.worker, now()).map_err(|malformed| malformed.to_string())
+    }
+
+    /// Whether an update that an earlier worker made may still be sent.
+    fn check_update(&self, kept: &KeptUpdate) -> Result<(), String> {
+        if kept.released_by != self.equipment.release.mark() {
+            return Err("the region's release policy is another now".into());
+        }
+        Ok(())
+    }
+
+    /// What an earlier worker left and nobody goes on with.
+    fn drop_left(&self, assignment: &Assignment, reason: &str) {
+        let (run, round) = (&assignment.id.run, assignment.id.round);
+        tracing::warn!(%run, round, "what was done before the worker ended is dropped: {reason}");
+        self.equipment.kept.place(assignment).clear();
+    }
+
+    /// A thread of a trainer hangs and will not end.
+    fn leave_behind(&self) {
+        let left_behind = self.left_behind.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::error!("a trainer hangs and its thread is left behind; there are {left_behind} of them now");
+        if left_behind >= HANGING_MAX {
+            self.overrun.cancel();
+        }
+    }
+
+    /// What this worker will do; the error is the reason to decline.
+    fn check(&self, assignment: &Assignment) -> Result<(), String> {
+        let Equipment { slots, model_bytes_max, allow_list, datasets, trainers, .. } = &self.equipment;
+        if now() >= assignment.deadline {
+            return Err("the round's deadline has passed".into());
+        }
         allow_list.admit(&assignment.aggregation)?;
         let held = self.lock().assignments.values().filter(|entry| entry.report.is_none()).count();
         if held >= 2 * *slots as usize + HELD_EXTRA {
@@ -294,11 +384,7 @@ impl Shared {
         if assignment.task == Task::Train && assignment.training != TrainingNeeds::default() {
             trainer.adapts(settings, &assignment.training).map_err(|error| chain(&error))?;
         }
-        Ok(assignment)
-    }
-
-    fn watcher(&self, id: &AssignmentId, cancel: &CancellationToken) -> Watcher {
-        Watcher::new(id, cancel.clone(), self.equipment.progress.clone())
+        Ok(())
     }
 
     /// Settles an assignment, unless it was cancelled: then it is forgotten already, and its name may be taken again.

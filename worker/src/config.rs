@@ -20,14 +20,20 @@ pub use raw::RawConfig;
 
 /// Largest model that is fetched if nobody says otherwise, in bytes.
 pub const MODEL_BYTES_MAX: u64 = 16 << 30;
+/// Most bytes that updates and checkpoints take on disk if nobody says otherwise.
+pub const KEPT_BYTES_MAX: u64 = 64 << 30;
+/// How long a trainer may say nothing before it is taken to hang, if nobody says otherwise.
+pub const TRAINER_SILENCE: Duration = Duration::from_secs(30 * 60);
+/// How often a checkpoint of training is kept if nobody says otherwise.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// How long running trainers get to notice that the worker stops.
 pub const STOP: Duration = Duration::from_millis(1500);
 
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Credentials lie here between starts, and what outlives a worker: what was released to each run (`released`), what
-    /// SCAFFOLD and FedDyn keep (`corrections`), compiled policies (`policy-cache`). Made, mode 0700, if it is not there. One
-    /// worker at a time may use it.
+    /// SCAFFOLD and FedDyn keep (`corrections`), updates on their way (`updates`), where training stands (`checkpoints`), compiled
+    /// policies (`policy-cache`). Made, mode 0700, if it is not there. One worker at a time may use it.
     pub dir: PathBuf,
     pub join: Option<JoinToken>,
     /// Where the coordinator is, in place of what the token or the last start said.
@@ -47,6 +53,14 @@ pub struct Config {
     pub allow_list: AllowList,
     /// What decides on every update before it leaves.
     pub release: ReleaseChoice,
+    /// How often a checkpoint of training is kept.
+    pub checkpoint_every: Duration,
+    /// How long a trainer may say nothing before it is taken to hang.
+    pub trainer_silence: Duration,
+    /// Whether the coordinator is told whatever a trainer that panics says; it may quote data.
+    pub shares_trainer_output: bool,
+    /// Most bytes that updates and checkpoints take on disk; what does not fit is not kept.
+    pub kept_bytes_max: u64,
 }
 
 /// What is wrong with a configuration, and how to write it.
@@ -96,6 +110,10 @@ impl Config {
             model_bytes_max: MODEL_BYTES_MAX,
             allow_list: AllowList::default(),
             release: ReleaseChoice::default(),
+            checkpoint_every: CHECKPOINT_EVERY,
+            trainer_silence: TRAINER_SILENCE,
+            shares_trainer_output: false,
+            kept_bytes_max: KEPT_BYTES_MAX,
         }
     }
 
@@ -135,6 +153,9 @@ impl TryFrom<RawConfig> for Config {
             slots,
             allow_list: AllowList::parse(&raw.allow_aggregation)?,
             release: ReleaseChoice::parse(raw.release.as_deref(), raw.release_parameters)?,
+            checkpoint_every: raw.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
+            trainer_silence: raw.trainer_silence.unwrap_or(TRAINER_SILENCE),
+            shares_trainer_output: raw.shares_trainer_output,
             ..Self::new(raw.dir)
         })
     }

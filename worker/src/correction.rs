@@ -21,7 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use polder_core::RunId;
 use polder_core::effect::Assignment;
 use polder_core::policy;
-use polder_tensor::Parameters;
+use polder_tensor::{Layout, Parameters};
+use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
 mod store;
@@ -138,11 +139,42 @@ impl Correction {
     }
 }
 
+/// A change as it is written down, without c.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ChangeHead {
+    key: Key,
+    scale: f64,
+    is_fresh: bool,
+    has_global: bool,
+}
+
+impl ChangeHead {
+    /// Whether c was written, too.
+    pub(crate) fn has_global(&self) -> bool {
+        self.has_global
+    }
+}
+
 impl Change {
-    /// Makes the change that the update `delta`, in the layout of `model`, stands for.
-    pub(crate) fn make(&self, turn: &Turn, model: &Parameters, delta: &[f32]) -> std::io::Result<()> {
-        let kept = if self.is_fresh { None } else { turn.store.get(&turn.run, &self.key, model.layout()) };
-        let mut kept = kept.unwrap_or_else(|| Parameters::zeros(model.layout().clone()));
+    pub(crate) fn head(&self) -> ChangeHead {
+        let Self { key, global, scale, is_fresh } = self;
+        ChangeHead { key: key.clone(), scale: *scale, is_fresh: *is_fresh, has_global: global.is_some() }
+    }
+
+    pub(crate) fn from_head(head: ChangeHead, global: Option<Parameters>) -> Self {
+        let ChangeHead { key, scale, is_fresh, .. } = head;
+        Self { key, global: global.map(Arc::new), scale, is_fresh }
+    }
+
+    /// c, if it is not all zero.
+    pub(crate) fn global(&self) -> Option<&Parameters> {
+        self.global.as_deref()
+    }
+
+    /// Makes the change that the update `delta`, in the layout `layout`, stands for.
+    pub(crate) fn make(&self, turn: &Turn, layout: &Arc<Layout>, delta: &[f32]) -> std::io::Result<()> {
+        let kept = if self.is_fresh { None } else { turn.store.get(&turn.run, &self.key, layout) };
+        let mut kept = kept.unwrap_or_else(|| Parameters::zeros(layout.clone()));
         let global = self.global.as_ref().map_or(&[][..], |global| global.values());
         for (place, (value, delta)) in kept.values_mut().iter_mut().zip(delta).enumerate() {
             let global = global.get(place).copied().unwrap_or(0.0);

@@ -1,8 +1,11 @@
-//! Small files that a crash leaves either as they were or as they should be.
+//! Files that a crash leaves either as they were or as they should be.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Take, Write};
 use std::path::Path;
+
+/// Bytes of the digest at a sealed file's end.
+const SEAL_BYTES: u64 = 32;
 
 /// Puts what `write` writes in place of whatever is at `path`: beside it first, then synced and renamed. Directories that are
 /// missing are made, for their owner only. No file beside it may have its name with a dot before it.
@@ -24,6 +27,50 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> i
     File::open(dir)?.sync_all()
 }
 
+/// The same with a BLAKE3 digest of everything at its end, for files that [`open_sealed`] must find as they were written.
+pub(crate) fn replace_sealed(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    replace(path, |file| {
+        let mut sealing = Sealing { file, hasher: blake3::Hasher::new() };
+        write(&mut sealing)?;
+        let Sealing { file, hasher } = sealing;
+        file.write_all(hasher.finalize().as_bytes())
+    })
+}
+
+struct Sealing<'a> {
+    file: &'a mut BufWriter<File>,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Sealing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Opens what [`replace_sealed`] wrote, without its seal; a file that is not as it was written is an error. Reads it once to
+/// know.
+pub(crate) fn open_sealed(path: &Path) -> io::Result<Take<BufReader<File>>> {
+    let mut file = File::open(path)?;
+    let damaged = || io::Error::other("it is damaged: its digest is another");
+    let bytes = file.metadata()?.len().checked_sub(SEAL_BYTES).ok_or_else(damaged)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader((&mut file).take(bytes))?;
+    let mut seal = [0; SEAL_BYTES as usize];
+    file.read_exact(&mut seal)?;
+    if hasher.finalize() != seal {
+        return Err(damaged());
+    }
+    file.rewind()?;
+    Ok(BufReader::new(file).take(bytes))
+}
+
 fn fill(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -34,7 +81,7 @@ fn fill(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>)
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
-fn create_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -44,9 +91,28 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
+
+    #[test]
+    fn a_sealed_file_is_read_as_it_was_written_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        replace_sealed(&path, |file| file.write_all(b"what was written")).unwrap();
+        let mut read = String::new();
+        open_sealed(&path).unwrap().read_to_string(&mut read).unwrap();
+        assert_eq!(read, "what was written");
+        let whole = fs::read(&path).unwrap();
+        for place in [0, 10, whole.len() - 1] {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            assert!(open_sealed(&path).is_err(), "byte {place} was flipped");
+        }
+        for length in [0, 31, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(open_sealed(&path).is_err(), "cut to {length} bytes");
+        }
+    }
 
     #[test]
     fn a_failed_write_leaves_what_was_there() {

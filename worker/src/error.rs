@@ -67,6 +67,8 @@ pub enum WorkerError {
     Key(KeyRequestError),
     #[error(transparent)]
     Tls(#[from] polder_security::tls::TlsSetupError),
+    #[error("too many trainers hang, and only another process is rid of them; start the worker again")]
+    TrainersHang,
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }

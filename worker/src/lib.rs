@@ -8,8 +8,9 @@
 //! | `assignment` | a worker's side of a round: fetch, train, deliver |
 //! | [`allow_list`] | which aggregation policies the region accepts |
 //! | [`release`] | the release guard: what may leave, decided by the region's own policy |
+//! | `kept` | what of an assignment outlives the worker: its update, where training stood |
 //! | `correction` | what SCAFFOLD and FedDyn keep in the region between rounds |
-//! | `model`, `link`, `channel` | models on their way in; the connections |
+//! | `model`, `link`, `channel`, `endpoints` | models on their way in; the connections, and where they lead |
 //! | [`trainer`] | the seam to what trains, and the trainers that come with the program |
 //! | [`datasets`] | the region's data sets |
 //! | [`telemetry`] | how busy the machine and its GPUs are |
@@ -23,8 +24,10 @@ pub mod config;
 mod correction;
 pub mod datasets;
 mod durable;
+mod endpoints;
 pub mod enrolment;
 mod error;
+mod kept;
 mod link;
 mod lock;
 mod model;
@@ -33,6 +36,8 @@ pub mod release;
 mod session;
 pub mod telemetry;
 pub mod trainer;
+
+use std::sync::Arc;
 
 use polder_core::{Region, WorkerName};
 use tokio::sync::{mpsc, watch};
@@ -46,7 +51,9 @@ pub use trainer::{Trainer, Trainers};
 use crate::assignment::{Assignments, Equipment};
 use crate::correction::Corrections;
 use crate::datasets::DataSets;
+use crate::endpoints::{ENDPOINTS_FILE, Endpoints};
 use crate::enrolment::{Membership, Standing};
+use crate::kept::{Bond, Kept};
 use crate::link::Link;
 use crate::release::ReleaseGuard;
 use crate::session::{Offer, Session};
@@ -152,6 +159,8 @@ async fn work(
     let (connection, link) = Link::new();
     let (report, progress) = mpsc::channel(PROGRESS_MAX);
     let offer = Offer { slots: config.slots, datasets: datasets.names(), trainers: trainers.kinds() };
+    let bond = Bond { authority: member.credentials().fingerprint().to_string(), worker: member.name.clone() };
+    let kept = Arc::new(Kept::at(&config.dir, bond, config.kept_bytes_max));
     let assignments = Assignments::new(Equipment {
         worker: member.name.clone(),
         region: member.region.clone(),
@@ -163,10 +172,18 @@ async fn work(
         datasets,
         trainers,
         link,
+        kept: kept.clone(),
+        checkpoint_every: config.checkpoint_every,
+        trainer_silence: config.trainer_silence,
+        shares_trainer_output: config.shares_trainer_output,
         progress: report,
     });
+    let left = tokio::task::spawn_blocking(move || kept.left()).await;
+    assignments.go_on(left.unwrap_or_default());
+    let endpoints = Endpoints::open(member.endpoint.clone(), config.dir.join(ENDPOINTS_FILE));
     let session = Session {
         member,
+        endpoints,
         assignments: assignments.clone(),
         telemetry,
         offer,
@@ -175,7 +192,10 @@ async fn work(
         state,
         is_welcome: false,
     };
-    let ended = session.run(shutdown).await;
+    let ended = tokio::select! {
+        ended = session.run(shutdown) => ended,
+        () = assignments.overrun() => Err(WorkerError::TrainersHang),
+    };
     assignments.stop(config::STOP).await;
     tracing::info!("worker is down");
     ended

@@ -39,10 +39,18 @@ pub(crate) enum Verdict {
     Fault,
 }
 
+/// The coordinator takes nothing until there is room on its disk again.
+const STORAGE_FULL: &str = "storage_full";
+
+/// Whether the coordinator has no room for it now.
+pub(crate) fn is_full(status: &Status) -> bool {
+    refusal_word(status) == Some(STORAGE_FULL)
+}
+
 /// Reads a status, by its stable word where it has one.
 pub(crate) fn verdict(status: &Status) -> Verdict {
     match refusal_word(status) {
-        Some("bad_offset" | "upload_busy" | "stalled") => Verdict::Retry,
+        Some("bad_offset" | "upload_busy" | "stalled" | STORAGE_FULL) => Verdict::Retry,
         Some("bad_update" | "wrong_size" | "wrong_digest" | "malformed" | "bad_report" | "denied") => Verdict::Fault,
         // round_closed, duplicate_update, not_in_cohort, seat_given_up, run_ended, not_assigned and what is to come.
         Some(_) => Verdict::Unwanted,
@@ -68,6 +76,7 @@ mod tests {
         assert_eq!(said(Code::AlreadyExists, "duplicate_update"), Verdict::Unwanted);
         assert_eq!(said(Code::PermissionDenied, "not_in_cohort"), Verdict::Unwanted);
         assert_eq!(said(Code::OutOfRange, "bad_offset"), Verdict::Retry);
+        assert_eq!(said(Code::ResourceExhausted, "storage_full"), Verdict::Retry);
         assert_eq!(said(Code::InvalidArgument, "bad_update"), Verdict::Fault);
         assert_eq!(verdict(&Status::unavailable("gone")), Verdict::Retry);
         assert_eq!(verdict(&Status::internal("disk full")), Verdict::Retry);

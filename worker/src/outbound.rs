@@ -41,7 +41,7 @@ pub const LEAVES: &[Leaves] = &[
     ),
     leaves(
         "Hello",
-        &["software_version", "slots", "datasets", "trainers", "holding", "load"],
+        &["software_version", "slots", "datasets", "trainers", "holding", "load", "protocol_min", "protocol_max"],
         "what the worker offers: names of data sets and trainers, never what is in them",
     ),
     leaves("Heartbeat", &["load"], "that the worker lives"),

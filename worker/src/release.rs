@@ -111,6 +111,7 @@ pub(crate) struct ReleaseGuard {
     /// What reasons call it.
     name: String,
     parameters: String,
+    mark: String,
     ledgers: Ledgers,
     /// One review at a time: each sees what the one before it left.
     turn: Mutex<()>,
@@ -118,12 +119,19 @@ pub(crate) struct ReleaseGuard {
 
 /// That an update was reviewed and treated. Only the guard makes one, and no update is sent without.
 #[derive(Debug)]
-pub(crate) struct Released(());
+pub(crate) struct Released {
+    is_settled: bool,
+}
 
-#[cfg(test)]
 impl Released {
+    /// Nothing else will be released for this round, not even the same update treated once more.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
+    #[cfg(test)]
     pub(crate) fn for_test() -> Self {
-        Self(())
+        Self { is_settled: false }
     }
 }
 
@@ -149,7 +157,8 @@ impl ReleaseGuard {
         host.check_parameters(&policy, &choice.parameters).map_err(refuse)?;
         tracing::info!(digest = %policy.digest(), "release policy {name}");
         let ledgers = Ledgers::at(dir.join("released"));
-        Ok(Self { host, policy, name, parameters: choice.parameters.clone(), ledgers, turn: Mutex::default() })
+        let (parameters, mark) = (choice.parameters.clone(), format!("{} {}", policy.digest(), choice.parameters));
+        Ok(Self { host, policy, name, parameters, mark, ledgers, turn: Mutex::default() })
     }
 
     /// Asks the policy about the update in `trained.parameters`, and does to it what the policy says.
@@ -171,7 +180,12 @@ impl ReleaseGuard {
         };
         let treatment = self.review(assignment, region, numbers)?;
         treat(values, norm, &treatment).map_err(|unfit| self.withheld(unfit.to_string()))?;
-        Ok(Released(()))
+        Ok(Released { is_settled: is_noisy(&treatment) })
+    }
+
+    /// Names the policy and its parameters: what was released under another name is not sent any more.
+    pub(crate) fn mark(&self) -> &str {
+        &self.mark
     }
 
     /// Asks what may leave of an update. What it decided counts from now on, whether or not the update ever arrives.
@@ -196,7 +210,7 @@ impl ReleaseGuard {
             state: ledger.state_of(self.policy.digest()),
         };
         let decided = self.decide(&question, &mut ledger);
-        if decided.as_ref().map_or(true, |treatment| treatment.noise.is_some_and(|noise| noise > 0.0)) {
+        if decided.as_ref().map_or(true, is_noisy) {
             ledger.settle(round);
         }
         self.ledgers.save(run, &ledger).map_err(|why| self.without_ledger(&why))?;
@@ -230,6 +244,10 @@ impl ReleaseGuard {
     fn withheld(&self, reason: String) -> Withheld {
         Withheld { policy: self.name.clone(), reason }
     }
+}
+
+fn is_noisy(treatment: &Treatment) -> bool {
+    treatment.noise.is_some_and(|noise| noise > 0.0)
 }
 
 fn context(assignment: &effect::Assignment, region: &Region) -> ReleaseContext {

@@ -1,13 +1,13 @@
 //! The one stream to the coordinator: opened, kept alive, opened again. What is carried out lives in
 //! [`crate::assignment`] and goes on without it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use polder_proto::refusal_word;
 use polder_proto::v1::coordinator_message::Message as Inbound;
 use polder_proto::v1::worker_message::Message;
 use polder_proto::v1::{CoordinatorMessage, Welcome, WorkerMessage};
+use polder_proto::{negotiate, refusal_word, unwelcome};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +18,7 @@ use crate::assignment::{Assignments, REPORTS_MAX, ReportId};
 use crate::backoff::Backoff;
 use crate::channel::{self, Client};
 use crate::config::now;
+use crate::endpoints::Endpoints;
 use crate::enrolment::Membership;
 use crate::telemetry::Telemetry;
 use crate::{State, WorkerError, outbound};
@@ -31,6 +32,10 @@ const OPENING: Duration = Duration::from_secs(10);
 const GOOD: Duration = Duration::from_secs(2);
 /// How often the certificate's age is looked at.
 const RENEWAL: Duration = Duration::from_secs(3600);
+/// The coordinator's word for a peer with which it has no version of the protocol in common.
+const NO_COMMON_PROTOCOL: &str = "no_common_protocol";
+/// Different reasons for having no session that are logged, each once.
+const SAID_MAX: usize = 64;
 /// How long the coordinator gets to see that the stream was closed in order.
 const FAREWELL: Duration = Duration::from_millis(300);
 /// What a coordinator may ask for, in milliseconds.
@@ -40,6 +45,7 @@ const SILENCE_MS_MAX: u32 = 600_000;
 /// Opens sessions for ever.
 pub(crate) struct Session {
     pub(crate) member: Membership,
+    pub(crate) endpoints: Endpoints,
     pub(crate) assignments: Assignments,
     pub(crate) telemetry: Telemetry,
     pub(crate) offer: Offer,
@@ -71,7 +77,7 @@ impl Session {
     /// Keeps a session open until `shutdown`, or until the coordinator will not have us.
     pub(crate) async fn run(mut self, shutdown: &CancellationToken) -> Result<(), WorkerError> {
         let mut backoff = Backoff::default();
-        let mut said = String::new();
+        let mut said = BTreeSet::new();
         loop {
             let started = Instant::now();
             let end = self.once(shutdown).await;
@@ -81,20 +87,24 @@ impl Session {
                 End::Fatal(error) => return Err(error),
                 End::Broken(reason) => reason,
             };
-            if self.is_connected() {
+            let was_connected = self.is_connected();
+            if was_connected {
                 said.clear();
             }
-            if said != reason {
-                tracing::warn!("no session with the coordinator: {reason}; trying again");
+            if said.len() < SAID_MAX && said.insert(reason.clone()) {
+                let coordinator = self.endpoints.current();
+                tracing::warn!(%coordinator, "no session with the coordinator: {reason}; trying again");
             }
-            self.state.send_replace(State::Away { reason: reason.clone() });
-            said = reason;
+            self.state.send_replace(State::Away { reason });
             if started.elapsed() >= GOOD {
                 backoff.reset();
             }
+            // Whoever had us may be back at once; who did not answer is asked again when all others have been.
+            let is_round = was_connected || self.endpoints.turn();
+            let wait = if is_round { backoff.next() } else { Backoff::default().next() };
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(backoff.next()) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -123,10 +133,9 @@ impl Session {
         if let Err(expired) = self.member.must_hold() {
             return Err(End::Fatal(expired));
         }
-        let Membership { connector, endpoint, .. } = &self.member;
-        let mut client = match channel::dial(connector, endpoint).await {
+        let mut client = match channel::dial(&self.member.connector, self.endpoints.current()).await {
             Ok(client) => client,
-            Err(error) if error.is_final() && !self.is_welcome && !self.member.is_new => {
+            Err(error) if error.is_final() && self.is_at_its_end() && !self.member.is_new => {
                 return Err(End::Fatal(WorkerError::CannotConnect { sentence: error.sentence() }));
             }
             Err(error) => return Err(End::Broken(error.sentence())),
@@ -142,6 +151,11 @@ impl Session {
         }
     }
 
+    /// Nobody has welcomed us, and there is nobody else to try.
+    fn is_at_its_end(&self) -> bool {
+        !self.is_welcome && self.endpoints.is_only()
+    }
+
     fn hello(&self) -> Message {
         let Offer { slots, datasets, trainers } = &self.offer;
         outbound::hello(*slots, datasets, trainers, &self.assignments.holding(), &self.telemetry.latest())
@@ -151,7 +165,8 @@ impl Session {
         self.assignments.reconnected();
         // Progress from before is nobody's news.
         while self.progress.try_recv().is_ok() {}
-        let Membership { name, region, endpoint, connector, .. } = &self.member;
+        let Membership { name, region, connector, .. } = &self.member;
+        let endpoint = self.endpoints.current();
         self.link.send_replace(Some(channel::transfers(connector, endpoint)));
         self.state.send_replace(State::Connected { worker: name.clone(), region: region.clone() });
         tracing::info!(worker = %name, %region, coordinator = %endpoint, "connected");
@@ -164,6 +179,8 @@ impl Session {
         let is_final = match word {
             Some("unknown_worker" | "denied") => true,
             Some("bad_capacity" | "malformed") => !self.is_welcome,
+            // While coordinators are brought up to date, another may speak as we do.
+            Some(NO_COMMON_PROTOCOL) => self.is_at_its_end(),
             Some(_) => false,
             None if self.is_welcome => false,
             None => matches!(status.code(), Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated),
@@ -282,7 +299,7 @@ impl<'a> Conversation<'a> {
     fn take(&mut self, message: Option<Inbound>) -> Result<(), End> {
         self.silent_at = Instant::now() + self.silence;
         match message {
-            Some(Inbound::Welcome(welcome)) => self.welcome(&welcome),
+            Some(Inbound::Welcome(welcome)) => self.welcome(&welcome)?,
             Some(Inbound::Assignment(assignment)) => {
                 if let Some(answer) = self.session.assignments.offer(assignment) {
                     self.open.outbox.push(answer)?;
@@ -300,15 +317,22 @@ impl<'a> Conversation<'a> {
     }
 
     /// Goes by the coordinator's rhythm, within reason, and hands over what happened while it was away.
-    fn welcome(&mut self, welcome: &Welcome) {
+    fn welcome(&mut self, welcome: &Welcome) -> Result<(), End> {
+        // One that does not say goes by the first version.
+        let protocol = negotiate(welcome.protocol, welcome.protocol).map_err(|error| {
+            let text = format!("the coordinator cannot be understood: {error}");
+            self.session.refused(&unwelcome(Code::FailedPrecondition, NO_COMMON_PROTOCOL, text))
+        })?;
         self.session.is_welcome = true;
+        self.session.endpoints.learn(&welcome.endpoints);
         let heartbeat_ms = welcome.heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end());
         let silence_ms = welcome.silence_ms.clamp(heartbeat_ms.saturating_mul(2), SILENCE_MS_MAX);
         self.heartbeat = interval(Duration::from_millis(heartbeat_ms.into()));
         self.heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.silence = Duration::from_millis(silence_ms.into());
         self.silent_at = Instant::now() + self.silence;
-        tracing::debug!(heartbeat_ms, silence_ms, version = welcome.coordinator_version, "welcome");
+        tracing::debug!(heartbeat_ms, silence_ms, protocol, version = welcome.coordinator_version, "welcome");
+        Ok(())
     }
 
     fn report(&mut self) -> Result<(), End> {

@@ -22,7 +22,11 @@ mod watcher;
 pub use embedded::Embedded;
 pub use synthetic::Synthetic;
 pub(crate) use thread::{Fallen, on_thread};
+pub(crate) use watcher::Checkpoints;
 pub use watcher::{Progress, Stage, Watcher};
+
+/// How often a training that failed is tried again, where nobody says otherwise.
+pub const RETRIES: u32 = 1;
 
 /// What trains and evaluates.
 pub trait Trainer: Send + Sync + 'static {
@@ -36,6 +40,11 @@ pub trait Trainer: Send + Sync + 'static {
     /// [`check`](Self::check), and only where a policy wants something. A trainer that does not say so cannot.
     fn adapts(&self, _settings: &Value, _needs: &TrainingNeeds) -> Result<(), TrainerError> {
         Err(TrainerError::Plain { kind: self.kind() })
+    }
+
+    /// How often a training that failed is tried again here, by these settings, before the assignment fails.
+    fn retries(&self, _settings: &Value) -> u32 {
+        RETRIES
     }
 
     /// Does what is asked and blocks until it is done. Must ask `watcher` often enough to stop within a second of being
@@ -131,8 +140,18 @@ pub enum TrainerError {
          start's loss); use the embedded one, or another policy"
     )]
     Plain { kind: &'static str },
+    /// Another try would end the same way.
+    #[error("training failed")]
+    Hopeless(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("training failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl TrainerError {
+    /// Whether another try may end otherwise: a GPU that was lost may be back, a file may be readable again.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Data { .. })
+    }
 }
 
 /// The trainers of a worker, by kind.

@@ -17,6 +17,8 @@ use super::{ModelPlan, PolicyPlan, PolicySource, RunFile, keys};
 use crate::called::Called;
 
 const SELECTION_DEFAULT: Duration = Duration::from_secs(10);
+/// Workers that may stand in for one seat where the run file says nothing.
+const STANDBYS_DEFAULT: u32 = 2;
 const ROUND_DEFAULT: Duration = Duration::from_secs(600);
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// The trainers that a run may name, as workers call them.
@@ -42,6 +44,7 @@ pub(super) fn check(source: &Source<'_>, raw: RawRun) -> Result<RunFile, Fault> 
             over_selection: cohort.over_selection.unwrap_or(0),
             quorum: cohort.quorum.unwrap_or(size / 2 + 1),
             staleness_max: cohort.staleness_max.unwrap_or(0),
+            standbys: cohort.standbys.unwrap_or(STANDBYS_DEFAULT),
         },
         deadlines: check.deadlines(deadlines)?,
         evaluation: match evaluation {
@@ -166,6 +169,7 @@ impl Check<'_> {
             learning_rate: raw.learning_rate.unwrap_or(default.learning_rate),
             optimizer,
             proximal_mu: raw.proximal_mu.unwrap_or(default.proximal_mu),
+            retries: raw.retries.unwrap_or(default.retries),
         };
         config.check_for(architecture).map_err(|error| match error {
             ConfigError::OutOfRange { key, value, allowed } => {

@@ -48,6 +48,12 @@ pub const KEYS: &[Key] = &[
     key("train.betas", "two numbers from 0, below 1", Some("[0.9, 0.999]"), "adam's"),
     key("train.eps", "a number above 0, at most 1", Some("1e-8"), "adam's"),
     key("train.proximal_mu", "a number from 0 to 1000", Some("0"), "FedProx's pull towards the global model"),
+    key(
+        "train.retries",
+        "0 to 10",
+        Some("1"),
+        "tries after one that crashed, hung or lost its GPU, on the same worker",
+    ),
     key("trainer.kind", r#""embedded" or "synthetic""#, Some(r#""embedded""#), "who trains"),
     key("trainer.settings", "a table", None, "the synthetic trainer's"),
     key("cohort.size", COUNT, None, "updates that a round wants"),
@@ -63,6 +69,12 @@ pub const KEYS: &[Key] = &[
         "a whole number from 0 to 64",
         Some("0"),
         "model versions that a late update may be behind and still count (FedBuff)",
+    ),
+    key(
+        "cohort.standbys",
+        "a whole number from 0 to 16",
+        Some("2"),
+        "workers that may stand in for one that is lost, declines or fails, one after the other",
     ),
     key(
         "deadlines.selection",

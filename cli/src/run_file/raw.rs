@@ -45,6 +45,7 @@ pub(super) struct RawTrain {
     pub(super) betas: Option<[f64; 2]>,
     pub(super) eps: Option<f64>,
     pub(super) proximal_mu: Option<f64>,
+    pub(super) retries: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -61,6 +62,7 @@ pub(super) struct RawCohort {
     pub(super) over_selection: Option<u32>,
     pub(super) quorum: Option<u32>,
     pub(super) staleness_max: Option<u32>,
+    pub(super) standbys: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -51,7 +51,7 @@ fn every_case_says_what_its_folder_says() {
 fn what_is_left_out_has_its_default() {
     let file = good("good");
     assert_eq!(file.seed, 0);
-    assert_eq!(file.cohort, CohortSpec { size: 3, over_selection: 0, quorum: 2, staleness_max: 0 });
+    assert_eq!(file.cohort, CohortSpec { size: 3, over_selection: 0, quorum: 2, staleness_max: 0, standbys: 2 });
     assert_eq!(file.deadlines, Deadlines { selection_ms: 10_000, round_ms: 600_000 });
     assert_eq!((file.evaluation, file.target), (None, None));
     assert_eq!(file.placement.called.to_string(), "least-loaded");
@@ -70,7 +70,7 @@ fn what_is_left_out_has_its_default() {
 fn every_key_arrives() {
     let file = good("good-every-key");
     assert_eq!((file.seed, file.rounds), (7, 20));
-    assert_eq!(file.cohort, CohortSpec { size: 3, over_selection: 1, quorum: 2, staleness_max: 4 });
+    assert_eq!(file.cohort, CohortSpec { size: 3, over_selection: 1, quorum: 2, staleness_max: 4, standbys: 1 });
     assert_eq!(file.deadlines, Deadlines { selection_ms: 500, round_ms: 5_400_000 });
     assert_eq!(file.evaluation, Some(EvaluationSpec { holdout: 0.2 }));
     assert_eq!(file.target, Some(Target { metric: Metric::Accuracy, value: 0.95 }));
@@ -78,7 +78,7 @@ fn every_key_arrives() {
     assert_eq!(
         file.trainer.settings["train"],
         serde_json::json!({
-            "epochs": 2, "batch_size": 16, "learning_rate": 1.0, "proximal_mu": 0.01,
+            "epochs": 2, "batch_size": 16, "learning_rate": 1.0, "proximal_mu": 0.01, "retries": 3,
             "optimizer": { "kind": "sgd", "momentum": 0.9, "weight_decay": 0.0001 },
         })
     );

@@ -25,6 +25,7 @@ pub mod policies;
 pub mod reporting;
 pub mod seat;
 pub mod selection;
+pub mod standby;
 
 use std::collections::BTreeMap;
 
@@ -76,6 +77,8 @@ pub struct Terms {
     pub quorum: u32,
     pub selection_ms: u64,
     pub round_ms: u64,
+    /// Workers that may stand in for one seat, one after the other; 0 looks for some only to save a quorum.
+    pub standbys: u32,
 }
 
 impl Terms {
@@ -94,6 +97,10 @@ impl Terms {
             },
             selection_ms: spec.deadlines.selection_ms,
             round_ms: spec.deadlines.round_ms,
+            standbys: match task {
+                Task::Train => spec.cohort.standbys,
+                Task::Evaluate => 0,
+            },
         }
     }
 }

@@ -12,6 +12,8 @@ pub const ROUNDS_MAX: u32 = 1_000_000;
 pub const COHORT_MAX: u32 = 100_000;
 /// Most model versions that an update may be behind.
 pub const STALENESS_MAX: u32 = 64;
+/// Most workers that may stand in for one seat, one after the other.
+pub const STANDBYS_MAX: u32 = 16;
 /// Longest deadline, in milliseconds: a week.
 pub const DEADLINE_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// Largest trainer settings, in bytes of JSON.
@@ -79,6 +81,10 @@ pub struct CohortSpec {
     /// reported; with more they go on, and their updates count in the rounds that follow (`FedBuff`).
     #[serde(default)]
     pub staleness_max: u32,
+    /// Workers that may stand in for one seat, one after the other, when a worker is lost, declines or fails before a quorum has
+    /// reported. With 0 nobody stands in until too few are left for a quorum; so it was before 0.2.0.
+    #[serde(default)]
+    pub standbys: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +167,7 @@ impl RunSpec {
             let found: String = found.to_string().chars().take(80).collect();
             Err(SpecError { key, found, allowed: allowed.into() })
         };
-        let CohortSpec { size, over_selection, quorum, staleness_max } = self.cohort;
+        let CohortSpec { size, over_selection, quorum, staleness_max, standbys } = self.cohort;
         if self.name.len() > 40 || RunId::new(&self.name).is_err() {
             return refuse(
                 "name",
@@ -183,6 +189,9 @@ impl RunSpec {
         }
         if staleness_max > STALENESS_MAX {
             return refuse("cohort.staleness_max", &staleness_max, &format!("use 0 to {STALENESS_MAX}"));
+        }
+        if standbys > STANDBYS_MAX {
+            return refuse("cohort.standbys", &standbys, &format!("use 0 to {STANDBYS_MAX}"));
         }
         for (key, ms) in
             [("deadlines.selection_ms", self.deadlines.selection_ms), ("deadlines.round_ms", self.deadlines.round_ms)]

@@ -297,7 +297,7 @@ fn random_moves_reach_commits_and_ends() {
         let specs = proptest::collection::vec(a_spec(), RUNS_SUBMITTED).new_tree(&mut runner).unwrap().current();
         // Every other federation buffers: a round closes with the first update and the others are late.
         let buffers = |mut spec: RunSpec| {
-            spec.cohort = CohortSpec { size: 1, over_selection: 2, quorum: 1, staleness_max: 3 };
+            spec.cohort = CohortSpec { size: 1, over_selection: 2, quorum: 1, staleness_max: 3, standbys: 0 };
             spec
         };
         let specs = if play % 2 == 0 { specs } else { specs.into_iter().map(buffers).collect() };

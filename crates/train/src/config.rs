@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 
 const EPOCHS_MAX: u32 = 10_000;
+const RETRIES: u32 = 1;
+const RETRIES_MAX: u32 = 10;
 const BATCH_SIZE_MAX: usize = 1 << 16;
 const LEARNING_RATE_MAX: f64 = 100.0;
 pub(crate) const PROXIMAL_MU_MAX: f64 = 1000.0;
@@ -26,12 +28,28 @@ pub struct TrainConfig {
     /// The pull towards the model that the round started from: μ of FedProx (Li et al. 2020, "Federated Optimization
     /// in Heterogeneous Networks", equation 2). 0 to 1,000; by default 0, which is off.
     pub proximal_mu: f64,
+    /// How often training that failed for a reason that may pass (a GPU that was lost, a crash) is tried again by the same
+    /// worker; 0 to 10, by default 1. A worker of an older version, which knows nothing of it, is not told the default.
+    #[serde(skip_serializing_if = "is_default_retries")]
+    pub retries: u32,
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { epochs: 1, batch_size: 32, learning_rate: 0.05, optimizer: Optimizer::default(), proximal_mu: 0.0 }
+        Self {
+            epochs: 1,
+            batch_size: 32,
+            learning_rate: 0.05,
+            optimizer: Optimizer::default(),
+            proximal_mu: 0.0,
+            retries: RETRIES,
+        }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_default_retries(retries: &u32) -> bool {
+    *retries == RETRIES
 }
 
 /// How a step follows from a gradient. Its state starts anew each round.
@@ -84,12 +102,13 @@ pub enum ConfigError {
 impl TrainConfig {
     /// Checks every key against its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let Self { epochs, batch_size, learning_rate, optimizer, proximal_mu } = self;
+        let Self { epochs, batch_size, learning_rate, optimizer, proximal_mu, retries } = self;
         ensure((1..=EPOCHS_MAX).contains(epochs), "epochs", f64::from(*epochs), "1 to 10000")?;
         ensure((1..=BATCH_SIZE_MAX).contains(batch_size), "batch_size", *batch_size as f64, "1 to 65536")?;
         let rate_fits = *learning_rate > 0.0 && *learning_rate <= LEARNING_RATE_MAX;
         ensure(rate_fits, "learning_rate", *learning_rate, "above 0, at most 100")?;
         ensure((0.0..=PROXIMAL_MU_MAX).contains(proximal_mu), "proximal_mu", *proximal_mu, "0 to 1000")?;
+        ensure(*retries <= RETRIES_MAX, "retries", f64::from(*retries), "0 to 10")?;
         match optimizer {
             Optimizer::Sgd { momentum, weight_decay } => {
                 ensure((0.0..1.0).contains(momentum), "optimizer.momentum", *momentum, "at least 0, below 1")?;

@@ -11,10 +11,13 @@ use polder_proto::v1::{UpdateHeader, UploadUpdateRequest, upload_update_request}
 use polder_tensor::Parameters;
 
 use super::work::WorkError;
+use crate::correction::Change;
+use crate::kept::Sent;
 use crate::release::Released;
 use crate::trainer::Trained;
 
 pub(super) struct Update {
+    receipt: UpdateReceipt,
     /// With an offset of 0.
     header: UpdateHeader,
     /// The file in two parts: the safetensors header, then the values.
@@ -60,10 +63,20 @@ impl Update {
             learning_rate: trained.learning_rate,
         };
         receipt.check().map_err(|problem| WorkError::Metrics { problem })?;
+        Ok(Self::earlier(id, parameters, receipt))
+    }
+
+    /// One that was released and checked before.
+    pub(super) fn earlier(id: &AssignmentId, parameters: Parameters, receipt: UpdateReceipt) -> Self {
         let header = receipt_to_wire(id, &receipt);
         let prefix = Bytes::copy_from_slice(parameters.layout().header());
         let values = Values(Arc::new(parameters.into_values()));
-        Ok(Self { header, parts: [prefix, Bytes::from_owner(values.clone())], values })
+        Self { receipt, header, parts: [prefix, Bytes::from_owner(values.clone())], values }
+    }
+
+    /// All that is sent, to be kept.
+    pub(super) fn sent<'a>(&'a self, released_by: &'a str, change: Option<&'a Change>) -> Sent<'a> {
+        Sent { receipt: &self.receipt, released_by, change, parts: [&self.parts[0], &self.parts[1]] }
     }
 
     pub(super) fn values(&self) -> &[f32] {

@@ -14,7 +14,7 @@ use super::update::Update;
 use super::work::WorkError;
 use crate::backoff::Backoff;
 use crate::channel::{self, Client};
-use crate::link::{Link, Verdict, verdict};
+use crate::link::{Link, Verdict, is_full, verdict};
 use crate::trainer::{Progress, Stage, Watcher};
 
 /// How long the coordinator may take nothing of an update, or say nothing to the end of it, before the stream is given up
@@ -46,6 +46,7 @@ pub(super) async fn deliver(
     watcher.report(Progress::of(Stage::Uploading, 0.0));
     let mut backoff = Backoff::default();
     let mut patient = Backoff::up_to(SEND_AGAIN);
+    let mut was_full = false;
     // A coordinator hardly ever holds some of an update that it never saw begin; if it does, it says so.
     let mut offset = Some(0);
     loop {
@@ -74,10 +75,27 @@ pub(super) async fn deliver(
             }
             Verdict::Fault => return Err(WorkError::Refused { said: status.message().into() }),
             Verdict::Retry => {
-                tracing::info!("the upload broke and is resumed: {}", channel::said(&status));
-                let is_in_vain = is_sent.load(Ordering::Relaxed) && status.code() == Code::Internal;
+                let is_full = is_full(&status);
+                if !(is_full && was_full) {
+                    let what = if is_full { "waits, and is tried again until it is not wanted" } else { "is resumed" };
+                    tracing::info!("the upload broke and {what}: {}", channel::said(&status));
+                }
+                was_full = is_full;
+                let is_in_vain = is_full || (is_sent.load(Ordering::Relaxed) && status.code() == Code::Internal);
                 tokio::time::sleep(if is_in_vain { patient.next() } else { backoff.next() }).await;
             }
+        }
+    }
+}
+
+/// Whether the coordinator counts this very update; asks until it says.
+pub(super) async fn was_taken(mut link: Link, id: &AssignmentId, update: &Update) -> bool {
+    let mut backoff = Backoff::default();
+    loop {
+        match held(&mut link.client().await, id, update).await {
+            Ok(offset) => return offset.is_none(),
+            Err(status) if verdict(&status) == Verdict::Retry => tokio::time::sleep(backoff.next()).await,
+            Err(_) => return false,
         }
     }
 }

@@ -1,22 +1,26 @@
 //! Carrying out one assignment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use polder_core::Digest;
 use polder_core::effect::Assignment;
-use polder_core::round::Task;
-use polder_tensor::Parameters;
 use tokio_util::sync::CancellationToken;
 
-use super::produce::{Made, Product, Work};
+use super::produce::{Made, Product};
 use super::upload::Delivered;
-use super::{Ended, Shared, deadline, upload};
+use super::{Ended, Shared, deadline, train, upload};
 use crate::channel::chain;
-use crate::correction::{Correction, NoSteps};
-use crate::model::{self, ModelError};
+use crate::correction::NoSteps;
+use crate::kept::Place;
+use crate::model::ModelError;
 use crate::outbound;
 use crate::release::Withheld;
-use crate::trainer::{Fallen, Progress, Stage, TrainerError, Watcher, on_thread};
+use crate::trainer::{Fallen, TrainerError, Watcher};
+
+/// An update that was made at little cost is kept on disk only if sending it takes longer than this.
+const QUICK: Duration = Duration::from_secs(1);
+/// How long the coordinator may take to say whether it has an update that it wants no more.
+const ASK_TAKEN: Duration = Duration::from_secs(5);
 
 /// Why an assignment came to nothing; the words go to the coordinator.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,15 @@ pub(super) enum WorkError {
     Trainer(#[from] TrainerError),
     #[error(transparent)]
     Fallen(#[from] Fallen),
+    #[error("the trainer hangs: it said nothing for {silent_s} s")]
+    Hangs { silent_s: u64 },
+    #[error(
+        "the worker ended {times} times while it trained this, which it does not try again; if it ran out of memory, give it more, or \
+         use smaller batches"
+    )]
+    Deadly { times: u32 },
+    #[error("{said}")]
+    GaveUp { said: String },
     #[error("the trainer gave back something else than it was asked for")]
     OtherTask,
     #[error("the trainer gave back another model: {difference}")]
@@ -47,19 +60,28 @@ pub(super) enum WorkError {
     Refused { said: String },
 }
 
-/// Does it, until it is done, cancelled or too late.
-pub(super) async fn carry_out(shared: &Arc<Shared>, assignment: &Assignment, cancel: &CancellationToken) -> Ended {
-    let id = &assignment.id;
-    let result = tokio::select! {
-        biased;
-        () = cancel.cancelled() => return Ended::Done,
-        () = tokio::time::sleep_until(deadline(assignment)) => {
-            tracing::warn!("the round's deadline has passed; the assignment is dropped");
-            return Ended::Done;
+impl WorkError {
+    /// Whether another try may end otherwise.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Trainer(error) => error.may_pass(),
+            Self::Fallen(_) | Self::Hangs { .. } => true,
+            _ => false,
         }
-        result = attempt(shared, assignment, cancel) => result,
-    };
-    match result {
+    }
+}
+
+/// What is to be done, and where what must outlive the worker is kept.
+pub(super) struct Job {
+    pub(super) assignment: Assignment,
+    pub(super) place: Arc<Place>,
+    pub(super) cancel: CancellationToken,
+}
+
+/// Does it, until it is done, cancelled or too late. Nothing needs to be trained if an earlier worker has `made` the update.
+pub(super) async fn carry_out(shared: &Arc<Shared>, job: &Job, made: Option<Made>) -> Ended {
+    let id = &job.assignment.id;
+    match attempt(shared, job, made).await {
         Ok(ended) => ended,
         Err(WorkError::Trainer(TrainerError::Cancelled)) => Ended::Done,
         Err(WorkError::Withheld(withheld)) => {
@@ -74,19 +96,31 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, assignment: &Assignment, can
     }
 }
 
-async fn attempt(
-    shared: &Arc<Shared>,
-    assignment: &Assignment,
-    cancel: &CancellationToken,
-) -> Result<Ended, WorkError> {
-    let watcher = shared.watcher(&assignment.id, cancel);
-    match train(shared, assignment, &watcher).await? {
+/// The end of `work`, unless it is cancelled or the round's deadline passes before.
+async fn in_time<T>(job: &Job, work: impl Future<Output = Result<T, WorkError>>) -> Result<T, WorkError> {
+    tokio::select! {
+        biased;
+        () = job.cancel.cancelled() => Err(TrainerError::Cancelled.into()),
+        () = tokio::time::sleep_until(deadline(&job.assignment)) => {
+            tracing::warn!("the round's deadline has passed; the assignment is dropped");
+            Err(TrainerError::Cancelled.into())
+        }
+        result = work => result,
+    }
+}
+
+async fn attempt(shared: &Arc<Shared>, job: &Job, made: Option<Made>) -> Result<Ended, WorkError> {
+    let product = match made {
+        Some(made) => Product::Update(Box::new(made)),
+        None => in_time(job, train::train(shared, job)).await?,
+    };
+    match product {
         Product::Evaluation(evaluation) => {
             tracing::info!(loss = evaluation.loss, accuracy = evaluation.accuracy, "evaluated");
-            Ok(Ended::Report(outbound::evaluation(&assignment.id, &evaluation)))
+            Ok(Ended::Report(outbound::evaluation(&job.assignment.id, &evaluation)))
         }
         Product::Update(made) => {
-            deliver(shared, assignment, *made, &watcher).await?;
+            deliver(shared, job, Arc::from(made)).await?;
             Ok(Ended::Done)
         }
     }
@@ -94,21 +128,28 @@ async fn attempt(
 
 /// Hands the update over. What the region keeps for its next round changes if, and only if, the coordinator has it; until then
 /// nobody reads it.
-async fn deliver(
-    shared: &Arc<Shared>,
-    assignment: &Assignment,
-    made: Made,
-    watcher: &Watcher,
-) -> Result<(), WorkError> {
-    let Made { update, change, model } = made;
-    let link = shared.equipment.link.clone();
-    let Some(change) = change else {
-        return upload::deliver(link, &assignment.id, &update, watcher).await.map(drop);
+async fn deliver(shared: &Arc<Shared>, job: &Job, made: Arc<Made>) -> Result<(), WorkError> {
+    let turn = match made.change {
+        Some(_) => {
+            Some(in_time(job, async { Ok(shared.equipment.corrections.turn(&job.assignment.id.run).await) }).await?)
+        }
+        None => None,
     };
-    let turn = shared.equipment.corrections.turn(&assignment.id.run).await;
-    if upload::deliver(link, &assignment.id, &update, watcher).await? == Delivered::Acknowledged {
+    let sent = in_time(job, send(shared, job, &made)).await;
+    if shared.stopping.is_cancelled() && sent.is_err() && !made.is_kept {
+        keep(shared, job, &made).await;
+    }
+    let (Some(change), Some(turn)) = (made.change.clone(), turn) else { return sent.map(drop) };
+    let delivered = match sent {
+        // The last word of the upload may have been lost, and the cancellation be due to the update having arrived.
+        Err(WorkError::Trainer(TrainerError::Cancelled)) if !shared.stopping.is_cancelled() => {
+            was_taken(shared, job, &made).await
+        }
+        sent => sent?,
+    };
+    if delivered == Delivered::Acknowledged {
         // Goes on to its end, even if nobody waits for it any more.
-        let changed = tokio::task::spawn_blocking(move || change.make(&turn, &model, update.values())).await;
+        let changed = tokio::task::spawn_blocking(move || change.make(&turn, &made.layout, made.update.values())).await;
         if let Ok(Err(error)) = changed {
             tracing::error!("what the next round's correction follows from cannot be kept: {error}");
         }
@@ -116,68 +157,49 @@ async fn deliver(
     Ok(())
 }
 
-/// Waits for a slot, fetches, trains, and makes an update of it. The slot stays taken until the trainer's thread has
-/// ended, even if nobody waits for it any more.
-async fn train(shared: &Arc<Shared>, assignment: &Assignment, watcher: &Watcher) -> Result<Product, WorkError> {
-    // The semaphore is never closed; if it were, the worker would be stopping.
-    let slot = shared.slots.clone().acquire_owned().await.map_err(|_| TrainerError::Cancelled)?;
-    let model = model(shared, assignment, watcher).await?;
-    let (trainer, data) = match (
-        shared.equipment.trainers.get(&assignment.trainer.kind),
-        shared.equipment.datasets.get(&assignment.dataset),
-    ) {
-        (Some(trainer), Some(data)) => (trainer.clone(), data.clone()),
-        // Both were there when the assignment was accepted, and neither ever goes.
-        _ => return Err(TrainerError::NoFiles { name: assignment.dataset.clone() }.into()),
-    };
-    let correction = correction(shared, assignment, &model, watcher).await?;
-    let turn = match correction {
-        Some(_) => Some(shared.equipment.corrections.turn(&assignment.id.run).await),
-        None => None,
-    };
-    let work = Work {
-        shared: shared.clone(),
-        assignment: assignment.clone(),
-        trainer,
-        data,
-        model,
-        correction: correction.zip(turn),
-        watcher: watcher.clone(),
-        slot,
-    };
-    let span = tracing::Span::current();
-    on_thread(move || span.in_scope(|| work.produce())).await?
-}
-
-async fn model(shared: &Shared, assignment: &Assignment, watcher: &Watcher) -> Result<Arc<Parameters>, WorkError> {
-    if let Some(model) = shared.models.get(&assignment.model) {
-        return Ok(model);
+/// Uploads the update; what was dear is kept on disk first, the rest when it takes long.
+async fn send(shared: &Arc<Shared>, job: &Job, made: &Arc<Made>) -> Result<Delivered, WorkError> {
+    if made.is_dear && !made.is_kept {
+        keep(shared, job, made).await;
     }
-    let fetched = Arc::new(fetch(shared, assignment.model, assignment.model_bytes, watcher).await?);
-    shared.models.keep(assignment.model, &fetched);
-    Ok(fetched)
-}
-
-/// What is to be added to every gradient, with SCAFFOLD's c if there is one; that is another each round and not kept.
-async fn correction(
-    shared: &Shared,
-    assignment: &Assignment,
-    model: &Parameters,
-    watcher: &Watcher,
-) -> Result<Option<Correction>, WorkError> {
-    if assignment.task == Task::Evaluate || assignment.training.correction.is_none() {
-        return Ok(None);
-    }
-    let Some(variate) = &assignment.control_variate else { return Ok(Correction::of(assignment, None)) };
-    let fetched = fetch(shared, variate.digest, variate.bytes, watcher).await.map_err(WorkError::ControlVariate)?;
-    match model.layout().difference(fetched.layout()) {
-        Some(difference) => Err(WorkError::OtherVariate { difference }),
-        None => Ok(Correction::of(assignment, Some(Arc::new(fetched)))),
+    let watcher = shared.watcher(&job.assignment.id, &job.cancel);
+    let upload = upload::deliver(shared.equipment.link.clone(), &job.assignment.id, &made.update, &watcher);
+    tokio::pin!(upload);
+    let keep_late = async {
+        tokio::time::sleep(QUICK).await;
+        keep(shared, job, made).await;
+    };
+    tokio::select! {
+        biased;
+        delivered = &mut upload => delivered,
+        () = keep_late, if !made.is_dear && !made.is_kept => upload.await,
     }
 }
 
-async fn fetch(shared: &Shared, digest: Digest, bytes: u64, watcher: &Watcher) -> Result<Parameters, ModelError> {
-    watcher.report(Progress::of(Stage::Fetching, 0.0));
-    let progress = |fraction| watcher.report(Progress::of(Stage::Fetching, fraction));
-    model::fetch(&mut shared.equipment.link.clone(), digest, bytes, progress).await
+/// Puts the update on disk. One that cannot be kept is sent all the same.
+async fn keep(shared: &Arc<Shared>, job: &Job, made: &Arc<Made>) {
+    let (shared, place, made) = (shared.clone(), job.place.clone(), made.clone());
+    let kept = tokio::task::spawn_blocking(move || {
+        place.keep_update(&made.update.sent(shared.equipment.release.mark(), made.change.as_ref()))
+    });
+    match kept.await {
+        Ok(Ok(())) => tracing::debug!("the update is kept until it was received"),
+        Ok(Err(error)) => tracing::warn!("the update cannot be kept on disk, only in memory: {error}"),
+        Err(_) => {}
+    }
+}
+
+/// Whether the coordinator has an update that it wants no more.
+async fn was_taken(shared: &Arc<Shared>, job: &Job, made: &Made) -> Delivered {
+    let asked = upload::was_taken(shared.equipment.link.clone(), &job.assignment.id, &made.update);
+    match tokio::time::timeout(ASK_TAKEN, asked).await {
+        Ok(true) => Delivered::Acknowledged,
+        Ok(false) | Err(_) => Delivered::Unwanted,
+    }
+}
+
+impl Shared {
+    pub(super) fn watcher(&self, id: &polder_core::AssignmentId, cancel: &CancellationToken) -> Watcher {
+        Watcher::new(id, cancel.clone(), self.equipment.progress.clone())
+    }
 }

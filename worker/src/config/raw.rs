@@ -1,6 +1,7 @@
 //! A worker's configuration as people write it: text, nothing checked.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the flags of `polder worker start` said.
 #[derive(Clone, Debug, Default)]
@@ -25,4 +26,10 @@ pub struct RawConfig {
     pub release: Option<String>,
     /// Its parameters: one JSON object; by default `{}`.
     pub release_parameters: Option<String>,
+    /// How often a checkpoint of training is kept; by default every 30 s.
+    pub checkpoint_every: Option<Duration>,
+    /// How long a trainer may say nothing before it is taken to hang; by default 30 minutes.
+    pub trainer_silence: Option<Duration>,
+    /// Whether the coordinator is told whatever a trainer that panics says.
+    pub shares_trainer_output: bool,
 }

@@ -2,7 +2,7 @@ use polder_core::policy::{PolicyRef, TrainingNeeds};
 use polder_core::round::Task;
 use polder_core::spec::TrainerSpec;
 use polder_core::{AssignmentId, Digest, Timestamp, WorkerName};
-use polder_tensor::{Layout, TensorSpec};
+use polder_tensor::TensorSpec;
 
 use super::*;
 
@@ -54,13 +54,13 @@ async fn control_variates_follow_option_ii() {
     let first = Correction::of(&assignment, None).unwrap();
     assert_eq!(first.linear(&turn, &model), None);
     // c_i = 0 − 0 − Δ / 2
-    first.change(Some(4), Some(0.5)).unwrap().make(&turn, &model, &[1.0, -2.0]).unwrap();
+    first.change(Some(4), Some(0.5)).unwrap().make(&turn, model.layout(), &[1.0, -2.0]).unwrap();
 
     let second = Correction::of(&assignment, Some(Arc::new(parameters(&[0.25, 0.5])))).unwrap();
     // c − c_i
     assert_eq!(second.linear(&turn, &model), Some(vec![0.25 + 0.5, 0.5 - 1.0]));
     // c_i = [−0.5, 1] − [0.25, 0.5] − [2, 2] / 2
-    second.change(Some(4), Some(0.5)).unwrap().make(&turn, &model, &[2.0, 2.0]).unwrap();
+    second.change(Some(4), Some(0.5)).unwrap().make(&turn, model.layout(), &[2.0, 2.0]).unwrap();
     assert_eq!(second.linear(&turn, &model), Some(vec![0.25 + 1.75, 0.5 + 0.5]));
 }
 
@@ -74,7 +74,7 @@ async fn a_control_variate_starts_anew_with_the_coordinators() {
     let fresh = Correction::of(&assignment, None).unwrap();
     for delta in [1.0, 3.0] {
         assert_eq!(fresh.linear(&turn, &model), None);
-        fresh.change(Some(1), Some(1.0)).unwrap().make(&turn, &model, &[delta]).unwrap();
+        fresh.change(Some(1), Some(1.0)).unwrap().make(&turn, model.layout(), &[delta]).unwrap();
     }
     let later = Correction::of(&assignment, Some(Arc::new(parameters(&[0.0])))).unwrap();
     assert_eq!(later.linear(&turn, &model), Some(vec![3.0]));
@@ -91,7 +91,7 @@ async fn the_dynamic_regularizer_gathers_what_was_sent() {
     assert_eq!(dynamic.linear(&corrections.turn(&run).await, &model), None);
     for _ in 0..2 {
         let turn = corrections.turn(&run).await;
-        dynamic.change(None, None).unwrap().make(&turn, &model, &[1.0, -3.0]).unwrap();
+        dynamic.change(None, None).unwrap().make(&turn, model.layout(), &[1.0, -3.0]).unwrap();
     }
     // h = −α (Δ + Δ), and every gradient gets −h.
     assert_eq!(dynamic.linear(&corrections.turn(&run).await, &model), Some(vec![1.0, -3.0]));
@@ -113,8 +113,8 @@ async fn what_overflows_starts_anew() {
     let assignment = assignment(Some(policy::Correction::DynamicRegularizer { alpha: 1000.0 }));
     let (model, turn) = (parameters(&[0.0]), corrections.turn(&assignment.id.run).await);
     let dynamic = Correction::of(&assignment, None).unwrap();
-    dynamic.change(None, None).unwrap().make(&turn, &model, &[1.0]).unwrap();
-    dynamic.change(None, None).unwrap().make(&turn, &model, &[f32::MAX]).unwrap();
+    dynamic.change(None, None).unwrap().make(&turn, model.layout(), &[1.0]).unwrap();
+    dynamic.change(None, None).unwrap().make(&turn, model.layout(), &[f32::MAX]).unwrap();
     assert_eq!(dynamic.linear(&turn, &model), None);
 }
 

@@ -3,8 +3,8 @@
 use polder_core::policy::TrainingNeeds;
 use polder_core::round::{Evaluation, Task};
 use polder_train::{
-    Additions, Architecture, Control, Device, DeviceProbe, Job, Split, TrainConfig, TrainError, check_needs,
-    evaluate_on, train_on,
+    Additions, Architecture, Checkpoint, Control, Device, DeviceProbe, Job, Keeper, Split, TrainConfig, TrainError,
+    check_needs, evaluate_on, train_resumably,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -85,6 +85,10 @@ impl Trainer for Embedded {
         check_needs(&train, needs).map_err(|error| TrainerError::Settings(error.into()))
     }
 
+    fn retries(&self, settings: &Value) -> u32 {
+        Settings::read(settings).map_or(0, |settings| settings.train.retries)
+    }
+
     fn run(&self, request: &TrainRequest, watcher: &Watcher) -> Result<Outcome, TrainerError> {
         let Settings { model, train } = Settings::read(&request.settings)?;
         let device = self.device_for(request.gpu);
@@ -113,7 +117,8 @@ impl Trainer for Embedded {
             additions: Additions { needs: request.needs, linear: request.linear.as_ref().map(|linear| &linear[..]) },
             seed: request.seed,
         };
-        let trained = train_on(device, &job, &mut progress).map_err(failed)?;
+        let mut keeper = Kept { watcher, model_bytes: request.model.layout().file_bytes() };
+        let trained = train_resumably(device, &job, &mut progress, &mut keeper).map_err(failed)?;
         Ok(Outcome::Trained(Trained {
             parameters: trained.parameters,
             examples: trained.examples as u64,
@@ -125,6 +130,37 @@ impl Trainer for Embedded {
             normalizer: trained.normalizer,
             learning_rate: trained.learning_rate,
         }))
+    }
+}
+
+/// Keeps checkpoints with the assignment.
+struct Kept<'a> {
+    watcher: &'a Watcher,
+    model_bytes: u64,
+}
+
+impl Keeper for Kept<'_> {
+    fn resume(&mut self) -> Option<Checkpoint> {
+        let mut file = self.watcher.checkpoint()?;
+        match Checkpoint::read(&mut file, self.model_bytes) {
+            Ok(checkpoint) => {
+                let (epoch, batch) = checkpoint.position();
+                tracing::info!(epoch, batch, "training goes on from a checkpoint");
+                Some(checkpoint)
+            }
+            Err(error) => {
+                tracing::warn!("the checkpoint is not used and training starts anew: {error}");
+                None
+            }
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        self.watcher.is_checkpoint_due()
+    }
+
+    fn keep(&mut self, checkpoint: Checkpoint) {
+        self.watcher.keep_checkpoint(|mut file| checkpoint.write(&mut file));
     }
 }
 
@@ -142,7 +178,9 @@ fn rows(request: &TrainRequest) -> Result<Arc<Split>, TrainerError> {
 fn failed(error: TrainError) -> TrainerError {
     match error {
         TrainError::Cancelled { .. } => TrainerError::Cancelled,
-        error => TrainerError::Failed(error.into()),
+        // The same arguments give the same bits; only what a device does may pass.
+        error @ TrainError::Device { .. } => TrainerError::Failed(error.into()),
+        error => TrainerError::Hopeless(error.into()),
     }
 }
 

@@ -7,6 +7,8 @@ mod corrections;
 mod enrolment;
 mod hostile;
 mod regions;
+mod resume;
 mod sessions;
 mod shutdown;
+mod trainers;
 mod transfers;

@@ -172,3 +172,45 @@ async fn a_certificate_is_renewed_in_time_and_used_from_then_on() {
     let (_dir, ended) = worker.stop().await;
     ended.unwrap();
 }
+
+#[tokio::test]
+async fn a_worker_whose_coordinator_is_gone_goes_to_another_that_was_named_also_when_it_is_started_again() {
+    let mut first = FakeCoordinator::start().await;
+    let mut second = first.another().await;
+    let named = vec!["no address".to_owned(), first.endpoint().to_string(), second.endpoint().to_string()];
+    for coordinator in [&first, &second] {
+        coordinator.script().welcome.endpoints = named.clone();
+    }
+    let worker = Running::start(&first);
+    let _session = first.session().await;
+    first.heartbeat().await;
+    first.kill();
+    second.session().await;
+    let (dir, stopped) = worker.stop().await;
+    stopped.unwrap();
+    let saved = std::fs::read_to_string(dir.path().join("endpoints")).unwrap();
+    assert_eq!(saved, format!("{}\n{}\n", first.endpoint(), second.endpoint()));
+    let again = config(&dir);
+    let _worker = Running::build(dir, again).unwrap();
+    second.session().await;
+    // And back, when it is the other's turn to be away.
+    second.kill();
+    first.start_again().await;
+    first.session().await;
+}
+
+#[tokio::test]
+async fn a_coordinator_of_another_protocol_is_said_to_be() {
+    let mut coordinator = FakeCoordinator::start().await;
+    coordinator.script().welcome.protocol = 1000;
+    let worker = Running::start(&coordinator);
+    coordinator.session().await;
+    let error = worker.ended().await.unwrap_err().to_string();
+    assert!(error.contains("it speaks versions 1000 to 1000 of the protocol"), "{error}");
+
+    let text = "it speaks versions 7 to 9 of the protocol";
+    coordinator.script().refuse_sessions = Some(unwelcome(Code::FailedPrecondition, "no_common_protocol", text));
+    let worker = Running::start(&coordinator);
+    let error = worker.ended().await.unwrap_err().to_string();
+    assert!(error.contains(text), "{error}");
+}

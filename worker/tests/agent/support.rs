@@ -76,6 +76,74 @@ pub(crate) fn parts(gate: &Arc<Gate>) -> Parts {
     Parts { trainers, gpus: Box::new(OneGpu) }
 }
 
+/// A worker in a runtime of its own, so that it can be killed as a process is: it does no more of whatever it was at. Only its
+/// trainers' threads stay, as long as they like.
+pub(crate) struct Mortal {
+    dir: Option<TempDir>,
+    pub(crate) gate: Arc<Gate>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Mortal {
+    pub(crate) fn start(coordinator: &FakeCoordinator, change: impl FnOnce(Config) -> Config) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        coordinator.write_credentials(&dir, &identity("w"));
+        Self::start_in(dir, change)
+    }
+
+    pub(crate) fn start_in(dir: TempDir, change: impl FnOnce(Config) -> Config) -> Self {
+        let config = change(config(&dir));
+        let gate = Arc::new(Gate::default());
+        let deadline = std::time::Instant::now() + FOREVER;
+        let worker = loop {
+            match Worker::build_with(config.clone(), parts(&gate)) {
+                Ok(worker) => break worker,
+                // The one that was killed is on its way out.
+                Err(WorkerError::InUse { .. }) if std::time::Instant::now() < deadline => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(worker.run(CancellationToken::new()));
+        Self { dir: Some(dir), gate, runtime: Some(runtime) }
+    }
+
+    pub(crate) fn dir(&self) -> &TempDir {
+        self.dir.as_ref().unwrap()
+    }
+
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.dir.take().unwrap()
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What a worker keeps of assignments, by file name.
+pub(crate) fn kept(dir: &TempDir) -> Vec<String> {
+    let below = ["updates", "checkpoints"].map(|below| dir.path().join(below));
+    let entries = below.iter().filter_map(|below| std::fs::read_dir(below).ok()).flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Waits until a worker keeps just this.
+pub(crate) async fn until_kept(dir: &TempDir, expected: &[&str]) {
+    soon(&format!("{expected:?} is kept"), async {
+        while kept(dir) != expected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 impl Running {
     /// An enrolled worker.
     pub(crate) fn start(coordinator: &FakeCoordinator) -> Self {

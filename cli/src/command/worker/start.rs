@@ -1,6 +1,7 @@
 //! `polder worker start`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Context;
+use crate::args::{Context, duration};
 use crate::component;
 use crate::failure::Ended;
 use crate::home::Home;
@@ -53,6 +54,15 @@ pub(crate) struct Start {
     /// Its parameters [default: {}].
     #[arg(long, value_name = "JSON", requires = "release")]
     release_parameters: Option<String>,
+    /// How often to keep a checkpoint of training, which goes on from it after a crash [default: 30s].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    checkpoint_every: Option<Duration>,
+    /// How long a trainer may say nothing before it is taken to hang and is tried again [default: 30m].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    trainer_silence: Option<Duration>,
+    /// Tell the coordinator whatever a trainer that crashes says, which may quote data of this region; else only what cannot.
+    #[arg(long)]
+    share_trainer_output: bool,
 }
 
 /// What `--json` prints once the worker has its first session.
@@ -87,6 +97,9 @@ impl Start {
             allow_aggregation: self.allow_aggregation,
             release: wrapped.as_ref().map(|(_, file)| file.clone()).or(self.release),
             release_parameters: self.release_parameters,
+            checkpoint_every: self.checkpoint_every,
+            trainer_silence: self.trainer_silence,
+            shares_trainer_output: self.share_trainer_output,
         };
         let config = Config::try_from(raw)?;
         // Data sets are read here, which may take long.

@@ -83,7 +83,7 @@ impl Federation {
         let round = run.round.as_ref()?;
         let terms = run.terms();
         let (seats, seats_min) = round.open_seats(&terms)?;
-        let candidates = self.candidates(run, round, taken);
+        let candidates = if round.may_replace(&terms) { self.candidates(run, round, taken) } else { Vec::new() };
         let found = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
         let Phase::Selection(selection) = &round.phase else {
             return self.look_for_stand_ins(id, seats, candidates, effects);
@@ -97,7 +97,7 @@ impl Federation {
         None
     }
 
-    /// The round has a cohort, but too few of it are left for a quorum.
+    /// The round has a cohort, but too few of it are left: for a quorum, or for as many updates as it wants.
     fn look_for_stand_ins(
         &mut self,
         id: &RunId,
@@ -107,12 +107,18 @@ impl Federation {
     ) -> Option<Demand> {
         let run = self.runs.get(id)?;
         let round = run.round.as_ref()?;
+        let terms = run.terms();
+        let short = round.missing_for_quorum(&terms);
+        if short == 0 && !round.has_time_for_standbys(effects.now, &terms) {
+            return None;
+        }
         if !candidates.is_empty() {
             return Some(Demand { run: id.clone(), round: round.number, seats: missing, seats_min: 1, candidates });
         }
         // Workers that are busy or away just now may stand in later; the deadline bounds the wait for them.
-        let later = u32::try_from(self.may_stand_in(run, round).count()).unwrap_or(u32::MAX);
-        if round.lost().saturating_add(later) < missing {
+        let later = if round.may_replace(&terms) { self.may_stand_in(run, round).count() } else { 0 };
+        let later = u32::try_from(later).unwrap_or(u32::MAX);
+        if round.lost().saturating_add(later) < short {
             let gave_up = round.seats.iter().filter_map(|(worker, seat)| match &seat.state {
                 SeatState::Declined { reason } | SeatState::Failed { reason } => Some(format!("{worker}: {reason}")),
                 _ => None,

@@ -8,5 +8,6 @@ mod placement;
 mod policies;
 mod restart;
 mod rounds;
+mod standby;
 mod waits;
 mod world;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Carried;
 use crate::digest::Digest;
+use crate::id::WorkerName;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub struct Seat {
     pub assigned_at: Timestamp,
     /// Where it comes from, if it was assigned in an earlier round.
     pub carried: Option<Carried>,
+    /// Whose place it took, who had given it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<WorkerName>,
     pub state: SeatState,
 }
 
@@ -181,7 +185,14 @@ impl Seat {
     /// A seat that is about to be given; the round fills in when.
     #[must_use]
     pub fn new(gpu: Option<u32>, reason: String) -> Self {
-        Self { gpu, reason, assigned_at: Timestamp::default(), carried: None, state: SeatState::Assigned }
+        Self {
+            gpu,
+            reason,
+            assigned_at: Timestamp::default(),
+            carried: None,
+            replaces: None,
+            state: SeatState::Assigned,
+        }
     }
 
     /// It may still report, and it occupies a slot of its worker.
@@ -210,6 +221,12 @@ impl Seat {
             SeatState::Reported { receipt } | SeatState::Held { receipt } => Some(receipt.update),
             _ => None,
         }
+    }
+
+    /// Its worker gave it up, or was given up.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.state, SeatState::Declined { .. } | SeatState::Failed { .. } | SeatState::Lost { .. })
     }
 
     /// It was carried over and came to nothing: its worker may be chosen anew.

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::standby::Vacancies;
 use super::{Phase, Round, RoundEffect, RoundRefusal, Seat, Task, Terms};
 use crate::digest::Digest;
 use crate::id::WorkerName;
@@ -54,10 +55,10 @@ impl Round {
                 let wanted = terms.seats.saturating_sub(holding);
                 (wanted > 0).then(|| (wanted, terms.quorum.saturating_sub(holding).clamp(1, wanted)))
             }
-            // Too few are left for a quorum: free workers may stand in for those that went missing.
+            // Free workers may stand in for those that went missing.
             Phase::Configuration { .. } | Phase::Reporting { .. } => {
-                let missing = terms.quorum.saturating_sub(self.reported() + self.active());
-                (missing > 0).then_some((missing, 1))
+                let wanted = self.missing_for_quorum(terms).max(self.missing_for_size(terms));
+                (wanted > 0).then_some((wanted, 1))
             }
             Phase::Aggregation { .. } | Phase::Closed(_) => None,
         }
@@ -108,6 +109,8 @@ impl Round {
         if self.open_seats(terms).is_none() {
             return Err(self.wrong_phase());
         }
+        let is_standing_in = !matches!(self.phase, Phase::Selection(_));
+        let mut vacancies = if is_standing_in { self.vacancies(terms) } else { Vacancies::default() };
         let names: Vec<_> = chosen.iter().map(|(worker, _)| worker.as_str()).collect();
         let task = match self.task {
             Task::Train => "training",
@@ -119,7 +122,8 @@ impl Round {
         self.placed_by = Some(by);
         self.placement_failures = 0;
         for (worker, seat) in chosen {
-            self.seats.insert(worker.clone(), Seat { assigned_at: now, ..seat });
+            let seat = vacancies.fill(Seat { assigned_at: now, ..seat });
+            self.seats.insert(worker.clone(), seat);
             effects.push(RoundEffect::Assign { worker });
         }
         if let Phase::Selection(_) = self.phase {

@@ -15,7 +15,7 @@ const ROUND_MS: u64 = 10_000;
 
 /// A round that wants `size` updates, asks `over` workers more and needs `quorum`.
 fn round_of(size: u32, over: u32, quorum: u32) -> Play {
-    let terms = Terms { size, seats: size + over, quorum, selection_ms: 500, round_ms: ROUND_MS };
+    let terms = Terms { size, seats: size + over, quorum, selection_ms: 500, round_ms: ROUND_MS, standbys: 0 };
     Play { round: open(Task::Train), terms, now: Timestamp(1_000), asked: Vec::new() }
 }
 

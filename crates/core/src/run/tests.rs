@@ -15,7 +15,7 @@ fn spec(rounds: u32) -> RunSpec {
         dataset: "digits".into(),
         trainer: TrainerSpec { kind: "mlp".into(), settings: serde_json::json!({}) },
         rounds,
-        cohort: CohortSpec { size: 1, over_selection: 0, quorum: 1, staleness_max: 0 },
+        cohort: CohortSpec { size: 1, over_selection: 0, quorum: 1, staleness_max: 0, standbys: 0 },
         deadlines: Deadlines { selection_ms: 0, round_ms: 1_000 },
         evaluation: None,
         target: None,

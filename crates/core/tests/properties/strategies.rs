@@ -74,14 +74,14 @@ pub(crate) fn a_kept() -> impl Strategy<Value = Kept> {
 
 pub(crate) fn a_spec() -> impl Strategy<Value = RunSpec> {
     let staleness_max = prop_oneof![1 => Just(0), 2 => 1..4_u32];
-    let cohort = (1..4_u32, 0..3_u32, 1..4_u32, staleness_max);
+    let cohort = (1..4_u32, 0..3_u32, 1..4_u32, staleness_max, 0..3_u32);
     let deadlines = (prop_oneof![Just(0), 1..2_000_u64], 1..5_000_u64);
     let evaluation = proptest::option::of(Just(EvaluationSpec { holdout: 0.2 }));
     let policies = (a_policy("place"), a_policy("sum"));
     (1..4_u32, cohort, deadlines, evaluation, any::<bool>(), any::<u64>(), policies).prop_map(
         |(
             rounds,
-            (size, over_selection, quorum, staleness_max),
+            (size, over_selection, quorum, staleness_max, standbys),
             (selection_ms, round_ms),
             evaluation,
             has_target,
@@ -95,7 +95,7 @@ pub(crate) fn a_spec() -> impl Strategy<Value = RunSpec> {
                 dataset: "digits".into(),
                 trainer: TrainerSpec { kind: "mlp".into(), settings: serde_json::json!({"rate": 0.1}) },
                 rounds,
-                cohort: CohortSpec { size, over_selection, quorum: quorum.min(size), staleness_max },
+                cohort: CohortSpec { size, over_selection, quorum: quorum.min(size), staleness_max, standbys },
                 deadlines: Deadlines { selection_ms, round_ms },
                 evaluation,
                 target: evaluation.filter(|_| has_target).map(|_| Target { metric: Metric::Accuracy, value: 0.9 }),

@@ -140,6 +140,7 @@ fn a_run(at: u64, workers: u64, plan: &Plan, dice: &mut Dice) -> (RunId, RunSpec
             over_selection: small(over_selection),
             quorum: small(quorum),
             staleness_max,
+            standbys: small(dice.between(0, 2)),
         },
         deadlines: Deadlines { selection_ms: dice.between(0, 300), round_ms: dice.between(1_500, 4_000) },
         evaluation: has_evaluation.then_some(EvaluationSpec { holdout: 0.2 }),

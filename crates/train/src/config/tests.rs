@@ -35,6 +35,7 @@ fn values_out_of_range_name_the_key_and_what_is_allowed() {
         ("batch_size = 70000", "`batch_size` is 70000; allowed is 1 to 65536"),
         ("learning_rate = 0.0", "`learning_rate` is 0; allowed is above 0, at most 100"),
         ("learning_rate = nan", "`learning_rate` is NaN; allowed is above 0, at most 100"),
+        ("retries = 11", "`retries` is 11; allowed is 0 to 10"),
         ("proximal_mu = -1.0", "`proximal_mu` is -1; allowed is 0 to 1000"),
         ("optimizer = { kind = \"sgd\", momentum = 1.0 }", "`optimizer.momentum` is 1; allowed is at least 0, below 1"),
         ("optimizer = { kind = \"sgd\", weight_decay = 2.0 }", "`optimizer.weight_decay` is 2; allowed is 0 to 1"),

@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::datasets::DataSets;
+use crate::kept::tests::{assignment, bond};
+use crate::trainer::Checkpoints;
 
 /// Forty points on a line; those right of the middle are of class 1.
 fn points() -> (tempfile::TempDir, DataSet) {
@@ -128,4 +130,42 @@ async fn says_what_it_cannot_do() {
     unknown["epochs"] = 3.into();
     assert!(refusal(unknown).contains("unknown field `epochs`"));
     assert!(refusal(settings(0)).contains("`epochs` is 0"));
+}
+
+/// Interrupts training after every batch and goes on, as a worker that is started again does.
+#[tokio::test]
+async fn training_that_was_interrupted_makes_the_same_update() {
+    let (_dir, data) = points();
+    let kept_in = tempfile::tempdir().unwrap();
+    let trainer = Embedded::on(Device::Cpu);
+    let request = TrainRequest {
+        settings: serde_json::json!({
+            "model": { "kind": "logistic-regression", "inputs": 1, "classes": 2 },
+            "train": { "epochs": 4, "batch_size": 8, "optimizer": { "kind": "adam" } },
+        }),
+        ..request(data, Task::Train, 0.0, 4)
+    };
+    let trained = |outcome| match outcome {
+        Outcome::Trained(trained) => trained,
+        other => panic!("not trained: {other:?}"),
+    };
+    let whole = trained(trainer.run(&request, &watcher().0).unwrap());
+    let mut interruptions = 0;
+    let resumed = loop {
+        let kept = Arc::new(crate::kept::Kept::at(kept_in.path(), bond("a"), 1 << 20));
+        let (place, stopping) = (kept.place(&assignment(1)), CancellationToken::new());
+        let (watcher, cancel) = watcher();
+        let watcher = watcher.with_checkpoints(Checkpoints::new(place, std::time::Duration::ZERO, stopping));
+        // Each gets one batch further.
+        cancel.cancel();
+        match trainer.run(&request, &watcher) {
+            Ok(outcome) => break trained(outcome),
+            Err(TrainerError::Cancelled) => interruptions += 1,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(interruptions, 4 * 5);
+    let bits = |trained: &Trained| trained.parameters.values().iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&resumed), bits(&whole));
+    assert_eq!((resumed.steps, resumed.loss, resumed.accuracy), (whole.steps, whole.loss, whole.accuracy));
 }

@@ -55,7 +55,7 @@ pub(crate) struct Script {
     pub(crate) fetches: Vec<u64>,
     /// Each cuts one upload after so many bytes.
     pub(crate) cut_uploads: VecDeque<usize>,
-    /// Each refuses one upload of its round.
+    /// Each refuses one upload of its round; one that says OK lets it pass.
     pub(crate) refuse_uploads: HashMap<u32, VecDeque<Status>>,
     pub(crate) uploads: HashMap<u32, Upload>,
     pub(crate) is_mute: bool,
@@ -95,11 +95,22 @@ impl FakeCoordinator {
         coordinator
     }
 
+    /// Another coordinator of the same federation, which is up.
+    pub(crate) async fn another(&self) -> Self {
+        let mut coordinator = Self::of(self.world.authority.clone(), tempfile::tempdir().unwrap());
+        coordinator.start_again().await;
+        coordinator
+    }
+
     /// One that has an address and does not listen yet.
     pub(crate) async fn down() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let long_ago = Timestamp(now().0 - 30 * 24 * 3_600_000);
         let authority = Arc::new(CertificateAuthority::create_or_open(dir.path(), long_ago).unwrap());
+        Self::of(authority, dir)
+    }
+
+    fn of(authority: Arc<CertificateAuthority>, dir: TempDir) -> Self {
         let (session, sessions) = mpsc::unbounded_channel();
         let (upload, uploaded) = mpsc::unbounded_channel();
         let (renew, renewed) = mpsc::unbounded_channel();
@@ -375,6 +386,7 @@ impl WorkerService for World {
                 return Err(polder_proto::unwelcome(Code::OutOfRange, "bad_offset", "not there"));
             }
             let refusal = script.refuse_uploads.get_mut(&round).and_then(VecDeque::pop_front);
+            let refusal = refusal.filter(|status| status.code() != Code::Ok);
             (refusal, script.cut_uploads.pop_front())
         };
         if let Some(refusal) = refusal {

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 pub(crate) struct Gate {
     pub(crate) open: Mutex<bool>,
     counts: watch::Sender<Counts>,
+    /// A training went on from a checkpoint.
+    pub(crate) resumed: std::sync::atomic::AtomicBool,
     /// What each training was asked to add.
     pub(crate) given: Mutex<Vec<(TrainingNeeds, Option<Vec<f32>>)>>,
 }
@@ -68,6 +70,10 @@ enum Do {
     /// Fails once the gate is open.
     WaitAndFail,
     Panic,
+    /// Panics once; after that, every value grows by 0.5.
+    PanicOnce,
+    /// Keeps a checkpoint, then waits; with one, every value grows by what it says.
+    Checkpoint,
     NotANumber,
 }
 
@@ -100,6 +106,21 @@ impl Scripted {
         }
         match r#do {
             Do::Add | Do::NotANumber => {}
+            Do::PanicOnce if self.0.counts().started == 1 => panic!("the first time"),
+            Do::PanicOnce => {}
+            Do::Checkpoint => match watcher.checkpoint() {
+                Some(mut file) => {
+                    let mut text = String::new();
+                    std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+                    assert_eq!(text, "half way");
+                    self.0.resumed.store(true, std::sync::atomic::Ordering::SeqCst);
+                }
+                None => {
+                    assert!(watcher.is_checkpoint_due());
+                    watcher.keep_checkpoint(|file| file.write_all(b"half way"));
+                    self.wait(watcher, false)?;
+                }
+            },
             Do::Wait | Do::WaitAndFail => self.wait(watcher, false)?,
             Do::WaitDeaf => self.wait(watcher, true)?,
             Do::Panic => panic!("the script says so"),

@@ -8,7 +8,7 @@ use crate::{Effect, Event};
 
 /// A run of many rounds that close with `size` updates, while `at_work` workers are asked.
 fn buffers(size: u32, at_work: u32, staleness_max: u32) -> RunSpec {
-    let cohort = CohortSpec { size, over_selection: at_work - size, quorum: size, staleness_max };
+    let cohort = CohortSpec { size, over_selection: at_work - size, quorum: size, staleness_max, standbys: 0 };
     RunSpec { rounds: 20, cohort, ..wants(size, size) }
 }
 

@@ -112,7 +112,7 @@ impl Play {
 fn played(rounds: u32) -> Play {
     let spec = RunSpec {
         rounds: rounds + 1_000,
-        cohort: CohortSpec { size: 2, over_selection: 1, quorum: 2, staleness_max: 2 },
+        cohort: CohortSpec { size: 2, over_selection: 1, quorum: 2, staleness_max: 2, standbys: 2 },
         evaluation: Some(EvaluationSpec { holdout: 0.1 }),
         retention: RetentionSpec { models: 3 },
         ..wants(2, 2)

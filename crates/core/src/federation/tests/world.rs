@@ -58,7 +58,7 @@ pub(super) fn wants(size: u32, quorum: u32) -> RunSpec {
         dataset: "digits".into(),
         trainer: TrainerSpec { kind: "mlp".into(), settings: serde_json::json!({"rate": 0.1}) },
         rounds: 2,
-        cohort: CohortSpec { size, over_selection: 0, quorum, staleness_max: 0 },
+        cohort: CohortSpec { size, over_selection: 0, quorum, staleness_max: 0, standbys: 0 },
         deadlines: Deadlines { selection_ms: SELECTION_MS, round_ms: ROUND_MS },
         evaluation: None,
         target: None,
