@@ -26,9 +26,9 @@ policies:
 proto:
     POLDER_REGENERATE=1 cargo test -p polder-proto --test generated
 
-# Drive the core through seeded faults; `just seeds 2000` for more.
-seeds N="500":
-    POLDER_SEEDS={{N}} cargo test -p polder-sim
+# Drive the core through seeded faults; `just seeds 100000` for more.
+seeds N="20000":
+    cargo run -- sim --seeds {{N}}
 
 bench:
     cargo run --release -- bench round --workers 2 --params 1000 --rounds 200

@@ -1,22 +1,31 @@
-//! What must be true of everything that ever happened, not only of the present: kept beside the coordinator, from what
-//! its journal holds, and never read by it.
+//! What must be true of everything that ever happened, not only of the present: kept beside the coordinators, from what
+//! the journal holds, and never read by them.
+
+mod rounds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use polder_core::effect::AggregationTask;
+use polder_core::enrolment::{Applicant, Grant};
 use polder_core::invariants::Violation;
 use polder_core::policy::{PlacementQuestion, PolicyChoice, PolicyRef};
-use polder_core::round::{Kept, Outcome, Phase, Round, SeatState};
-use polder_core::spec::CohortSpec;
-use polder_core::{AssignmentId, Digest, Effect, Event, Federation, RoundNumber, RunId, Timestamp, WorkerName};
+use polder_core::round::{Kept, Outcome, Phase, Round, SeatState, Task};
+use polder_core::{
+    AssignmentId, Digest, Effect, Event, Federation, Region, RoundNumber, RunId, Timestamp, TokenId, WorkerName,
+};
 
-use crate::digests::model_digest;
+use crate::digests::update_digest;
+use crate::message::Who;
 
 /// Questions about one round within a second of virtual time, above which a policy is asked in a tight loop.
 const QUESTIONS_A_SECOND_MAX: usize = 40;
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
+    /// What the journal says, entry by entry; every leader must arrive at the same.
+    pub(crate) federation: Federation,
+    /// Who wrote each entry.
+    epochs: Vec<u64>,
     /// Everything that anybody was ever asked to do.
     assigned: BTreeSet<AssignmentId>,
     /// Updates that the journal says were taken.
@@ -27,13 +36,22 @@ pub(crate) struct History {
     acknowledged: BTreeMap<AssignmentId, Digest>,
     /// Seats that their workers gave up.
     given_up: BTreeSet<AssignmentId>,
-    closed: BTreeMap<RunId, Vec<Round>>,
+    closed: BTreeMap<(RunId, RoundNumber), Round>,
+    archived: BTreeSet<(RunId, RoundNumber)>,
+    /// When rounds opened, in the world's milliseconds.
+    opened_ms: BTreeMap<(RunId, RoundNumber), u64>,
     /// Who is aggregating a run's open round, and what its policies have kept.
     aggregating: BTreeMap<RunId, PolicyChoice>,
     kept: BTreeMap<RunId, (PolicyRef, Kept)>,
     questions: BTreeMap<(RunId, RoundNumber), Vec<u64>>,
-    /// From when on every round that opens must commit.
-    pub(crate) settled: Option<Timestamp>,
+    tokens: BTreeMap<TokenId, (Grant, Timestamp)>,
+    redeemed: BTreeMap<TokenId, Applicant>,
+    /// Workers that a token let in since somebody last asked.
+    pub(crate) newcomers: Vec<(WorkerName, Region)>,
+    /// Runs in which an update counted that its worker never trained.
+    lied_to: BTreeSet<RunId>,
+    /// From when on every round that opens must commit, in the world's milliseconds.
+    pub(crate) settled_ms: Option<u64>,
 }
 
 type Checked = Result<(), Violation>;
@@ -114,8 +132,45 @@ impl History {
         }
     }
 
-    /// An event is in the journal: it has happened for good.
-    pub(crate) fn journaled(&mut self, now: Timestamp, event: &Event, effects: &[Effect]) -> Checked {
+    /// A batch is in the journal: it has happened for good. Says what each of its events asks for.
+    pub(crate) fn journaled(
+        &mut self,
+        now: u64,
+        epoch: u64,
+        entries: &[(Timestamp, String)],
+    ) -> Result<Vec<Vec<Effect>>, Violation> {
+        if self.epochs.last().is_some_and(|last| *last > epoch) {
+            let found = format!("epoch {epoch} wrote after epoch {:?}", self.epochs.last());
+            return Err(Violation { invariant: "the journal is one line of history", found });
+        }
+        let mut effects = Vec::new();
+        for (at, text) in entries {
+            let invariant = "every journal entry is accepted again";
+            let event: Event =
+                serde_json::from_str(text).map_err(|error| Violation { invariant, found: error.to_string() })?;
+            let asked = self.federation.apply(*at, event.clone());
+            let asked = asked.map_err(|refusal| Violation { invariant, found: refusal.to_string() })?;
+            self.epochs.push(epoch);
+            self.entered(*at, &event, &asked)?;
+            effects.push(asked);
+        }
+        self.rounds_closed(now)?;
+        Ok(effects)
+    }
+
+    /// What is done now was written by whoever does it.
+    pub(crate) fn wrote(&self, epoch: u64, from: usize, to: usize) -> Checked {
+        match self.epochs.get(from..to) {
+            Some(written) if written.iter().all(|by| *by == epoch) => Ok(()),
+            _ => violated(
+                "nothing is done that the journal does not hold",
+                format!("epoch {epoch} acts on entries {from} to {to}"),
+            ),
+        }
+    }
+
+    fn entered(&mut self, now: Timestamp, event: &Event, effects: &[Effect]) -> Checked {
+        self.tokens_let_in_one(now, event)?;
         if let Event::Aggregated { run, receipt, .. } = event
             && effects.iter().any(|effect| matches!(effect, Effect::Announce(n) if n.kind == "round-committed"))
             && let Some(PolicyChoice::Pinned(policy)) = self.aggregating.get(run)
@@ -125,6 +180,9 @@ impl History {
         for effect in effects {
             match effect {
                 Effect::Aggregate(task) => self.finds_what_it_kept(task)?,
+                Effect::ArchiveRound { run, round } => {
+                    self.archived.insert((run.clone(), *round));
+                }
                 Effect::SendAssignment(assignment) => {
                     self.assigned.insert(assignment.id.clone());
                 }
@@ -149,6 +207,46 @@ impl History {
         }
         if self.accepted.insert(assignment.clone(), receipt.update).is_some() {
             return violated("no update counts twice", format!("{assignment} counted before"));
+        }
+        let round = self.federation.runs.get(&assignment.run).and_then(|run| run.round(assignment.round));
+        let honest = round.map(|round| update_digest(&assignment.worker, round.number, &round.base.digest));
+        if honest != Some(receipt.update) {
+            self.lied_to.insert(assignment.run.clone());
+        }
+        Ok(())
+    }
+
+    /// A token lets in one, once, in time, for what it is for.
+    fn tokens_let_in_one(&mut self, now: Timestamp, event: &Event) -> Checked {
+        match event {
+            Event::TokenCreated { token, grant, expires_at, .. } => {
+                self.tokens.insert(token.clone(), (grant.clone(), *expires_at));
+            }
+            Event::TokenRedeemed { token, applicant } => {
+                let wrong = |found: String| violated("a token lets in one, in time, for what it is for", found);
+                let Some((grant, expires_at)) = self.tokens.get(token) else {
+                    return wrong(format!("{token} was never made"));
+                };
+                if now >= *expires_at {
+                    return wrong(format!("{token} had expired"));
+                }
+                let before = self.redeemed.entry(token.clone()).or_insert_with(|| applicant.clone());
+                let name = |applicant: &Applicant| applicant.worker.as_ref().map(|(name, _)| name.clone());
+                if before.key_hash != applicant.key_hash || name(before) != name(applicant) {
+                    return wrong(format!("{token} let in {before:?}, and then {applicant:?}"));
+                }
+                match (grant, &applicant.worker) {
+                    (Grant::Worker { region }, Some((name, claimed))) => {
+                        if claimed.as_ref().is_some_and(|claimed| claimed != region) {
+                            return wrong(format!("{token} is for {region}, not {claimed:?}"));
+                        }
+                        self.newcomers.push((name.clone(), region.clone()));
+                    }
+                    (Grant::Operator { .. }, None) => {}
+                    _ => return wrong(format!("{token} is for {grant:?}")),
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -179,96 +277,6 @@ impl History {
         Ok(())
     }
 
-    /// A batch is in the journal: closed rounds stay as they were, and new ones add up.
-    pub(crate) fn rounds_closed(&mut self, federation: &Federation) -> Checked {
-        for (id, run) in &federation.runs {
-            let known = self.closed.get(id).map_or(0, Vec::len);
-            // The run forgets old rounds; what it remembers goes on without a gap where ours ends.
-            let forgotten = run.history.forgotten().rounds as usize;
-            let ours = self.closed.get(id).into_iter().flatten().skip(forgotten);
-            if run.history.closed() as usize >= known
-                && forgotten <= known
-                && ours.eq(run.history.iter().take(known - forgotten))
-            {
-                let new = &run.history[known - forgotten..];
-                for round in new {
-                    self.adds_up(id, round, &run.spec.cohort)?;
-                    self.is_no_loss(id, round, run.status.name() == "stopped")?;
-                }
-                self.closed.entry(id.clone()).or_default().extend_from_slice(new);
-            } else {
-                return violated("a closed round never changes", format!("{id} has another history"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The committed model is what the updates in the journal give, and they are a quorum.
-    fn adds_up(&mut self, run: &RunId, round: &Round, cohort: &CohortSpec) -> Checked {
-        let Some(receipt) = round.committed() else { return Ok(()) };
-        let quorum = cohort.quorum;
-        let updates = if cohort.staleness_max == 0 {
-            self.updates(run, round.number).into_iter().map(|(worker, update)| (worker.clone(), *update)).collect()
-        } else {
-            self.buffered(run, round, cohort.staleness_max)?
-        };
-        if (updates.len() as u64) < u64::from(quorum) {
-            let found = format!("round {} of {run} committed with {} of {quorum}", round.number, updates.len());
-            return violated("a commit had quorum", found);
-        }
-        let expected = model_digest(&round.base.digest, updates.iter().map(|(worker, update)| (worker, update)));
-        if receipt.model != expected || receipt.weights.len() != updates.len() {
-            let found = format!("round {} of {run} committed {:?}, not {expected:?}", round.number, receipt.model);
-            return violated("a committed model is made of exactly the updates that were taken", found);
-        }
-        Ok(())
-    }
-
-    /// The updates of a buffered round: each was taken, for a seat that was asked, counts once and is not too stale.
-    fn buffered(
-        &mut self,
-        run: &RunId,
-        round: &Round,
-        staleness_max: u32,
-    ) -> Result<Vec<(WorkerName, Digest)>, Violation> {
-        let mut updates = Vec::new();
-        for (worker, seat) in &round.seats {
-            let Some(receipt) = seat.receipt() else { continue };
-            let id = AssignmentId { run: run.clone(), round: round.origin(seat), worker: worker.clone() };
-            let problem = if self.accepted.get(&id) != Some(&receipt.update) {
-                Some("was never taken")
-            } else if round.staleness(seat) > staleness_max {
-                Some("is too stale")
-            } else if !self.counted.insert(id.clone()) {
-                Some("counted before")
-            } else {
-                None
-            };
-            if let Some(problem) = problem {
-                let found = format!("round {}: the update of {id} {problem}", round.number);
-                return Err(Violation { invariant: "a buffered round counts what was taken, once, in time", found });
-            }
-            updates.push((worker.clone(), receipt.update));
-        }
-        Ok(updates)
-    }
-
-    fn is_no_loss(&self, run: &RunId, round: &Round, was_stopped: bool) -> Checked {
-        let is_late = self.settled.is_some_and(|settled| round.opened_at >= settled);
-        match round.outcome() {
-            Some(Outcome::Abandoned { reason }) if is_late && !was_stopped => {
-                let found = format!("round {} of {run} was abandoned: {reason}", round.number);
-                violated("rounds commit once faults have stopped", found)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn updates(&self, run: &RunId, round: RoundNumber) -> Vec<(&WorkerName, &Digest)> {
-        let of_round = self.accepted.iter().filter(|(id, _)| id.run == *run && id.round == round);
-        of_round.map(|(id, update)| (&id.worker, update)).collect()
-    }
-
     /// A worker was told that its update counts.
     pub(crate) fn acknowledged(&mut self, assignment: &AssignmentId, update: Digest) -> Checked {
         if self.accepted.get(assignment) != Some(&update) {
@@ -279,13 +287,48 @@ impl History {
         Ok(())
     }
 
-    /// The coordinator is up again: it knows all that it ever acknowledged.
-    pub(crate) fn restarted(&mut self, federation: &Federation) -> Checked {
+    /// A worker was told that its report does not count, and throws it away: it had better be true.
+    pub(crate) fn refused(&self, who: Who, assignment: &AssignmentId, task: Task, code: &str) -> Checked {
+        if code != "bad_report" && self.federation.admit(assignment, task).is_ok() {
+            let found = format!("coordinator-{who} refused {assignment} ({code}), which is wanted");
+            return violated("nobody speaks for a federation that has moved on", found);
+        }
+        Ok(())
+    }
+
+    /// Somebody leads: it is where the journal is, and knows all that was ever acknowledged.
+    pub(crate) fn recovered(&mut self, federation: &Federation) -> Checked {
+        if *federation != self.federation {
+            let found = format!("after {} entries", self.epochs.len());
+            return violated("the journal gives the same federation again", found);
+        }
         for (assignment, update) in &self.acknowledged {
-            if federation.reported(assignment) != Some(*update) {
+            let is_known = federation.reported(assignment) == Some(*update);
+            let run = federation.runs.get(&assignment.run);
+            if !is_known && !run.is_some_and(|run| run.has_forgotten(assignment.round)) {
                 return violated("nothing acknowledged is lost", format!("{assignment} is gone"));
             }
         }
-        self.rounds_closed(federation)
+        Ok(())
+    }
+
+    /// In the end every update that was acknowledged is in the spool or in a committed round, unless its round was
+    /// abandoned or its run stopped.
+    pub(crate) fn nothing_is_lost(&self, is_spooled: impl Fn(&(AssignmentId, Digest)) -> bool) -> Checked {
+        for (assignment, update) in &self.acknowledged {
+            let of_run = self.closed.range((assignment.run.clone(), assignment.round)..);
+            let mut rounds = of_run.take_while(|((run, _), _)| *run == assignment.run).map(|(_, round)| round);
+            let counted = rounds.clone().any(|round| {
+                let seat = round.seats.get(&assignment.worker);
+                let is_it = |seat: &&polder_core::round::Seat| round.origin(seat) == assignment.round;
+                let update_of = seat.filter(is_it).and_then(polder_core::round::Seat::update);
+                round.committed().is_some() && update_of == Some(*update)
+            });
+            let was_given_up = rounds.any(|round| matches!(round.outcome(), Some(Outcome::Abandoned { .. })));
+            if !counted && !was_given_up && !is_spooled(&(assignment.clone(), *update)) {
+                return violated("nothing acknowledged is lost", format!("{assignment} is in no round"));
+            }
+        }
+        Ok(())
     }
 }

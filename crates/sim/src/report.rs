@@ -1,5 +1,6 @@
 //! What came of a world.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use polder_core::{Digest, RoundNumber, RunId, WorkerName};
@@ -14,6 +15,8 @@ pub struct Report {
     pub counts: Counts,
     /// Everything that happened, in order: the same for the same seed and plan.
     pub log: Vec<String>,
+    /// The journal as it was in the end: instants and events as JSON.
+    pub journal: Vec<(u64, String)>,
 }
 
 /// One run's end.
@@ -41,19 +44,34 @@ pub struct Counted {
 }
 
 /// What a world has been through; a test that proves nothing shows here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Happenings: every message, step of a process and moment.
+    pub steps: u64,
+    /// Events in journals.
     pub events: u64,
     pub refused: u64,
     pub messages: u64,
-    pub messages_lost: u64,
-    pub messages_doubled: u64,
-    pub coordinator_crashes: u64,
-    pub events_lost: u64,
+    /// Faults that struck, by their name and by the phases in which rounds were; `between` where none was open.
+    pub struck: BTreeMap<(&'static str, &'static str), u64>,
+    /// Terms of leaders after the first.
+    pub takeovers: u64,
+    /// The longest between a leader's last sign of life and the next one's first entry, where one could take over.
+    pub takeover_ms_max: u64,
+    /// Appends that the database refused, as another led.
+    pub fenced: u64,
+    /// Moments at which two processes believed to lead.
+    pub two_believed: u64,
+    /// Recoveries from a snapshot, and from the first entry on.
+    pub from_snapshot: u64,
+    pub from_first_entry: u64,
     pub worker_crashes: u64,
-    pub partitions: u64,
-    pub lies: u64,
-    pub policy_faults: u64,
+    pub coordinator_crashes: u64,
+    /// Updates that workers still had after a crash.
+    pub updates_kept: u64,
+    /// Tokens that let somebody in, and applicants that were turned away.
+    pub enrolled: u64,
+    pub turned_away: u64,
     /// Runs that somebody gave other policies, and policies that a run went back from.
     pub policies_set: u64,
     pub rolled_back: u64,
@@ -66,22 +84,49 @@ pub struct Counts {
 impl Counts {
     /// Adds up what several worlds have been through.
     pub fn add(&mut self, other: &Self) {
-        self.events += other.events;
-        self.refused += other.refused;
-        self.messages += other.messages;
-        self.messages_lost += other.messages_lost;
-        self.messages_doubled += other.messages_doubled;
-        self.coordinator_crashes += other.coordinator_crashes;
-        self.events_lost += other.events_lost;
-        self.worker_crashes += other.worker_crashes;
-        self.partitions += other.partitions;
-        self.lies += other.lies;
-        self.policy_faults += other.policy_faults;
-        self.policies_set += other.policies_set;
-        self.rolled_back += other.rolled_back;
-        self.carried += other.carried;
-        self.rounds_committed += other.rounds_committed;
-        self.rounds_abandoned += other.rounds_abandoned;
+        for (what, count) in &other.struck {
+            *self.struck.entry(*what).or_insert(0) += count;
+        }
+        self.takeover_ms_max = self.takeover_ms_max.max(other.takeover_ms_max);
+        for ((_, sum), (_, count)) in self.numbers_mut().into_iter().zip(other.clone().numbers_mut()) {
+            *sum += *count;
+        }
+    }
+
+    /// How often the fault of that name struck.
+    #[must_use]
+    pub fn of(&self, fault: &str) -> u64 {
+        self.struck.iter().filter(|((name, _), _)| *name == fault).map(|(_, count)| count).sum()
+    }
+
+    /// Every sum with its name, to print.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<(&'static str, u64)> {
+        self.clone().numbers_mut().into_iter().map(|(name, count)| (name, *count)).collect()
+    }
+
+    fn numbers_mut(&mut self) -> Vec<(&'static str, &mut u64)> {
+        vec![
+            ("steps", &mut self.steps),
+            ("events", &mut self.events),
+            ("refused", &mut self.refused),
+            ("messages", &mut self.messages),
+            ("commits", &mut self.rounds_committed),
+            ("abandoned", &mut self.rounds_abandoned),
+            ("carried-over", &mut self.carried),
+            ("coordinator-crashes", &mut self.coordinator_crashes),
+            ("worker-crashes", &mut self.worker_crashes),
+            ("updates-kept", &mut self.updates_kept),
+            ("takeovers", &mut self.takeovers),
+            ("fenced", &mut self.fenced),
+            ("two-believed", &mut self.two_believed),
+            ("from-snapshot", &mut self.from_snapshot),
+            ("from-first-entry", &mut self.from_first_entry),
+            ("enrolled", &mut self.enrolled),
+            ("turned-away", &mut self.turned_away),
+            ("policies-set", &mut self.policies_set),
+            ("rolled-back", &mut self.rolled_back),
+        ]
     }
 }
 
@@ -109,7 +154,7 @@ impl fmt::Display for Failure {
         for line in shown {
             writeln!(f, "  {line}")?;
         }
-        write!(f, "replay: POLDER_SEED={seed} cargo test -p polder-sim --test seeds -- --nocapture")
+        write!(f, "replay: polder sim --seed {seed} --log")
     }
 }
 

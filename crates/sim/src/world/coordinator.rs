@@ -1,332 +1,361 @@
-//! The coordinator: a federation, a journal, and the driver's discipline. Everything in the inbox is applied, then
-//! appended as one, then acted upon, then answered; a crash may come at any of these points. What survives a crash is
-//! the journal, the spool and the models, and nothing else.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! A coordinator's process: it follows until the lease is its own, leads until another does, and may stand still, lose
+//! the database or die at any moment. What survives it is in the database and in the object store, and nothing else.
 
 use polder_core::invariants::Violation;
-use polder_core::worker::Capacity;
-use polder_core::{AssignmentId, Digest, Effect, Event, Federation, RunId, Timestamp};
+use polder_core::lease::{Lease, Tenure};
+use polder_core::{Event, Federation, Timestamp};
 
 use super::World;
-use crate::digests::update_digest;
-use crate::message::{Asker, At, Down, Happening, Request, Up};
+use super::term::Term;
+use crate::message::{At, Happening, Request, Step, Stream, Who};
 
-#[derive(Default)]
+/// The federation's time when the world begins; clocks may be before or behind it.
+const EPOCH_MS: u64 = 1_000_000;
+/// How far a clock may be off.
+const SKEW_MS_MAX: u64 = 3_000;
+/// Streams that are silent for longer are given up by workers.
+const SILENCE_MS: u64 = 1_500;
+
 pub(super) struct Coordinator {
+    pub(super) name: String,
     pub(super) is_up: bool,
+    /// Which life this is: what was due in an earlier one no longer counts.
     pub(super) boot: u64,
-    pub(super) federation: Federation,
-    /// Open streams, and the number of the next one; sessions count anew in every life.
-    pub(super) sessions: BTreeMap<At, u64>,
-    sessions_opened: u64,
-    inbox: Vec<Request>,
-    is_turn_due: bool,
-    wake: Option<Timestamp>,
-    /// Durable: instants and events, as JSON.
-    journal: Vec<(Timestamp, String)>,
-    /// Durable: updates that were uploaded.
-    pub(super) spool: BTreeSet<(AssignmentId, Digest)>,
-    /// Durable: models and state tensors that aggregation stored.
-    pub(super) models: BTreeSet<Digest>,
-    /// What the journal must give again after a crash.
-    expected: Option<Federation>,
-    /// Runs in which an update counted that its worker never trained.
-    pub(super) lied_to: BTreeSet<RunId>,
+    /// Since when it follows: it started, or led no more.
+    follows_since: u64,
+    /// Stands still until then; what is due meanwhile is done afterwards.
+    pub(super) paused_until: u64,
+    /// Does not reach the database until then.
+    pub(super) cut_until: u64,
+    pub(super) nap: Option<Nap>,
+    /// Its clock, beside the world's.
+    clock_ahead_ms: u64,
+    /// Who led when it last looked.
+    pub(super) leader: Option<Who>,
+    pub(super) term: Option<Term>,
 }
 
-/// What one turn has gathered.
-#[derive(Default)]
-struct Batch {
-    taken: Vec<(Event, String, Vec<Effect>)>,
-    answers: Vec<(Asker, Option<&'static str>)>,
-}
-
-/// Where in a turn the process dies.
-#[derive(Clone, Copy, Debug)]
-enum Crash {
-    BeforeAppend,
-    /// After this many effects.
-    AfterAppend(usize),
+/// A pause amid a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nap {
+    /// Everything is applied, and not on its way to the journal.
+    BeforeAppend { ms: u64 },
+    /// The journal is written, and nothing is done.
+    BeforeEffects { ms: u64 },
 }
 
 impl Coordinator {
-    /// Puts an event into the journal before the story begins.
-    pub(super) fn write_before(&mut self, event: &Event) {
-        self.journal.push((Timestamp(0), json(event)));
+    pub(super) fn new(who: Who) -> Self {
+        Self {
+            name: format!("coordinator-{who}"),
+            is_up: false,
+            boot: 0,
+            follows_since: 0,
+            paused_until: 0,
+            cut_until: 0,
+            nap: None,
+            clock_ahead_ms: EPOCH_MS,
+            leader: None,
+            term: None,
+        }
     }
-}
 
-fn json(event: &Event) -> String {
-    serde_json::to_string(event).unwrap_or_else(|error| unreachable!("an event that cannot be written: {error}"))
+    /// Whether it believes to lead.
+    pub(super) fn leads(&self) -> bool {
+        self.is_up && self.term.is_some()
+    }
+
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.term.as_ref().filter(|_| self.is_up).map(|term| term.epoch)
+    }
 }
 
 impl World {
-    pub(super) fn start_coordinator(&mut self) -> Result<(), Violation> {
-        let coordinator = &mut self.coordinator;
-        let mut federation = Federation::new();
-        for (at, text) in &coordinator.journal {
-            let replayed = serde_json::from_str(text).map_err(|error| error.to_string());
-            let applied = replayed.and_then(|event| federation.apply(*at, event).map_err(|error| error.to_string()));
-            applied.map_err(|found| Violation { invariant: "every journal entry is accepted again", found })?;
-        }
-        if coordinator.expected.take().is_some_and(|expected| expected != federation) {
-            let found = format!("after {} entries", coordinator.journal.len());
-            return Err(Violation { invariant: "the journal gives the same federation again", found });
-        }
-        coordinator.federation = federation;
+    /// The process's own clock: it never steps back while it lives.
+    pub(super) fn clock(&self, who: Who) -> Timestamp {
+        Timestamp(self.now + self.coordinators[who].clock_ahead_ms)
+    }
+
+    pub(super) fn step(&mut self, who: Who, ms: u64, step: Step) {
+        let boot = self.coordinators[who].boot;
+        self.after(ms, Happening::Process { who, boot, step });
+    }
+
+    pub(super) fn reaches_database(&self, who: Who) -> bool {
+        self.now >= self.coordinators[who].cut_until
+    }
+
+    pub(super) fn start_coordinator(&mut self, who: Who) {
+        let is_off = self.dice.chance(self.faults.clock_skew);
+        let ahead_ms = if is_off { self.dice.between(0, 2 * SKEW_MS_MAX) } else { SKEW_MS_MAX };
+        let now = self.now;
+        let coordinator = &mut self.coordinators[who];
         coordinator.is_up = true;
         coordinator.boot += 1;
-        self.note(format!("the coordinator starts, {} entries replayed", self.coordinator.journal.len()));
-        self.history.restarted(&self.coordinator.federation)?;
-        let grace_ms = self.grace_ms;
-        self.coordinator.inbox.push(Request { event: Event::CoordinatorStarted { grace_ms }, asker: None });
-        self.turn(self.coordinator.boot)
+        coordinator.follows_since = now;
+        coordinator.paused_until = 0;
+        coordinator.clock_ahead_ms = EPOCH_MS - SKEW_MS_MAX + ahead_ms;
+        if is_off {
+            self.strike("clock-skew");
+        }
+        self.note(format!("coordinator-{who} starts"));
+        self.step(who, 0, Step::Look);
     }
 
-    /// Something comes into the coordinator's inbox, if there is a coordinator.
-    pub(super) fn tell(&mut self, event: Event) {
-        self.request(Request { event, asker: None });
-    }
-
-    fn request(&mut self, request: Request) {
-        if !self.coordinator.is_up {
-            return;
-        }
-        self.coordinator.inbox.push(request);
-        if !self.coordinator.is_turn_due {
-            self.coordinator.is_turn_due = true;
-            let ms = self.dice.between(0, 3);
-            self.after(ms, Happening::Turn { boot: self.coordinator.boot });
-        }
-    }
-
-    pub(super) fn hear(&mut self, from: At, session: u64, message: Up) {
-        if !self.coordinator.is_up || self.is_cut_off(from) {
-            return;
-        }
-        let is_call = matches!(message, Up::Hello { .. } | Up::Update { .. } | Up::Evaluated { .. });
-        if !is_call && self.coordinator.sessions.get(&from) != Some(&session) {
-            return;
-        }
-        match message {
-            Up::Hello { dial, slots, holding } => self.welcome(from, dial, slots, holding),
-            Up::Accepted { assignment } => self.tell(Event::AssignmentAccepted { assignment }),
-            Up::Declined { assignment } => {
-                self.tell(Event::AssignmentDeclined { assignment, reason: "the region would not".into() });
-            }
-            Up::Failed { assignment } => {
-                self.tell(Event::AssignmentFailed { assignment, reason: "out of memory".into() });
-            }
-            Up::Update { assignment, receipt } => {
-                // A careless shell: it asks nobody before it spools, so that every refusal is the core's own.
-                self.coordinator.spool.insert((assignment.clone(), receipt.update));
-                let asker = Asker { worker: from, assignment: assignment.clone(), update: Some(receipt.update) };
-                self.request(Request { event: Event::UpdateReceived { assignment, receipt }, asker: Some(asker) });
-            }
-            Up::Evaluated { assignment, evaluation } => {
-                let asker = Asker { worker: from, assignment: assignment.clone(), update: None };
-                let event = Event::EvaluationReceived { assignment, evaluation };
-                self.request(Request { event, asker: Some(asker) });
-            }
-        }
-    }
-
-    fn welcome(&mut self, from: At, dial: u64, slots: u32, holding: Vec<AssignmentId>) {
-        self.coordinator.sessions_opened += 1;
-        let session = self.coordinator.sessions_opened;
-        if let Some(old) = self.coordinator.sessions.insert(from, session) {
-            let boot = self.coordinator.boot;
-            self.after(5, Happening::StreamGone { boot, worker: from, session: old });
-        }
-        self.send_down(from, session, &Down::Welcome { dial, session });
-        let capacity =
-            Capacity { slots, datasets: BTreeSet::from(["digits".into()]), trainers: BTreeSet::from(["mlp".into()]) };
-        let worker = self.workers[from].name.clone();
-        self.tell(Event::WorkerConnected { worker, session, capacity, holding });
-    }
-
-    pub(super) fn stream_gone(&mut self, boot: u64, worker: At, session: u64) {
-        if boot != self.coordinator.boot {
-            return;
-        }
-        if self.coordinator.sessions.get(&worker) == Some(&session) {
-            self.coordinator.sessions.remove(&worker);
-            // The other end notices too, if it has not yet.
-            let (boot, ms) = (self.workers[worker].boot, self.dice.between(5, 1_000));
-            self.after(ms, Happening::LinkGone { worker, boot, session });
-        }
-        let name = self.workers[worker].name.clone();
-        let grace_ms = self.grace_ms;
-        let reason = "its stream broke".into();
-        self.tell(Event::WorkerDisconnected { worker: name, session, grace_ms, reason });
-    }
-
-    pub(super) fn answered(&mut self, boot: u64, event: Event) {
-        if boot == self.coordinator.boot {
-            self.tell(event);
-        }
-    }
-
-    pub(super) fn wake(&mut self, boot: u64) {
-        let is_due = self.coordinator.federation.next_wake().is_some_and(|wake| wake <= self.now);
-        if boot == self.coordinator.boot && is_due {
-            self.tell(Event::TimePassed);
-        }
-    }
-
-    /// Apply, append, act, answer.
-    pub(super) fn turn(&mut self, boot: u64) -> Result<(), Violation> {
-        if boot != self.coordinator.boot || !self.coordinator.is_up {
+    pub(super) fn process(&mut self, who: Who, boot: u64, step: Step) -> Result<(), Violation> {
+        if boot != self.coordinators[who].boot || !self.coordinators[who].is_up {
             return Ok(());
         }
-        self.coordinator.is_turn_due = false;
-        let crash = self.dice.chance(self.faults.coordinator_crash).then(|| self.crash_point());
-        let before = crash.map(|_| self.coordinator.federation.clone());
-        let mut batch = Batch::default();
-        for request in std::mem::take(&mut self.coordinator.inbox) {
-            self.take(request, &mut batch)?;
-        }
-        if let (Some(Crash::BeforeAppend), Some(before)) = (crash, before) {
-            self.counts.events_lost += batch.taken.len() as u64;
-            self.crash_coordinator("before its journal is written", before);
+        let paused_until = self.coordinators[who].paused_until;
+        if self.now < paused_until {
+            self.queue.push(paused_until, Happening::Process { who, boot, step });
             return Ok(());
         }
-        self.append(&mut batch)?;
-        let effects: Vec<Effect> = batch.taken.into_iter().flat_map(|(_, _, effects)| effects).collect();
-        let performed = match crash {
-            Some(Crash::AfterAppend(at)) => at.min(effects.len()),
-            _ => effects.len(),
+        match step {
+            Step::Look => return self.look(who),
+            Step::Stop => self.stop_coordinator(who),
+            Step::Renew { epoch } if self.is_term(who, epoch) => self.renew(who, epoch),
+            Step::Turn { epoch } if self.is_term(who, epoch) => return self.turn(who),
+            Step::Append { epoch, attempt } if self.is_term(who, epoch) => self.send_append(who, attempt),
+            Step::Appended { epoch, attempt, outcome } if self.is_term(who, epoch) => {
+                self.appended(who, attempt, outcome);
+            }
+            Step::Act { epoch, from } if self.is_term(who, epoch) => return self.act(who, from),
+            Step::Wake { epoch } if self.is_term(who, epoch) => self.wake(who),
+            Step::Answered { epoch, event } if self.is_term(who, epoch) => self.tell_leader(who, *event),
+            Step::StreamGone { epoch, worker, session } if self.is_term(who, epoch) => {
+                self.stream_gone(who, worker, session);
+            }
+            Step::Snapshot { epoch, seq, state } if self.is_term(who, epoch) => {
+                self.write_snapshot(who, epoch, seq, state);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_term(&self, who: Who, epoch: u64) -> bool {
+        self.coordinators[who].epoch() == Some(epoch)
+    }
+
+    /// Takes the lease if it is free; otherwise remembers who has it.
+    fn look(&mut self, who: Who) -> Result<(), Violation> {
+        let ms = self.ttl_ms / 6 + self.dice.between(0, self.ttl_ms / 12);
+        self.step(who, ms, Step::Look);
+        if self.coordinators[who].leads() || !self.reaches_database(who) {
+            return Ok(());
+        }
+        let name = self.coordinators[who].name.clone();
+        let current = self.database.lease.clone();
+        match Lease::take(current.as_ref(), Timestamp(self.now), &name, self.ttl_ms) {
+            Some(lease) => {
+                self.follows_in_time(who, current.as_ref())?;
+                self.lead(who, lease)
+            }
+            None => {
+                let leader = current.and_then(|lease| self.coordinators.iter().position(|c| c.name == lease.holder));
+                if leader != self.coordinators[who].leader {
+                    self.coordinators[who].leader = leader;
+                    self.close_passed_on(who);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A leader that is gone is followed within its lease and a look, by whoever could have looked.
+    fn follows_in_time(&mut self, who: Who, before: Option<&Lease>) -> Result<(), Violation> {
+        let Some(before) = before else { return Ok(()) };
+        let Coordinator { follows_since, paused_until, cut_until, .. } = self.coordinators[who];
+        let could_look = follows_since.max(paused_until).max(cut_until);
+        let (free_since, last_sign) = (before.expires_at.0, before.expires_at.0.saturating_sub(self.ttl_ms));
+        let waited_ms = self.now - free_since.max(could_look);
+        let look_ms = self.ttl_ms / 6 + self.ttl_ms / 12 + 1;
+        self.counts.takeovers += 1;
+        self.counts.takeover_ms_max = self.counts.takeover_ms_max.max(self.now - last_sign.max(could_look));
+        if waited_ms > look_ms {
+            let found = format!("coordinator-{who} took the lease {waited_ms} ms after it could");
+            return Err(Violation { invariant: "a leader that is gone is followed in time", found });
+        }
+        Ok(())
+    }
+
+    fn lead(&mut self, who: Who, lease: Lease) -> Result<(), Violation> {
+        let epoch = lease.epoch;
+        self.counts.two_believed += u64::from(self.coordinators.iter().any(Coordinator::leads));
+        self.database.lease = Some(lease);
+        let federation = self.recover()?;
+        self.history.recovered(&federation)?;
+        self.spool.retain(|(id, _), _| federation.holds_spool(&id.run, id.round));
+        let recorded = self.database.journal.last().map_or(Timestamp(0), |(at, _)| *at);
+        let behind_ms = recorded.ms_since(self.clock(who));
+        let tenure = Tenure::new(epoch, Timestamp(self.now), self.ttl_ms);
+        let entries = self.database.journal.len();
+        self.note(format!("coordinator-{who} leads, epoch {epoch}, after entry {entries}"));
+        let coordinator = &mut self.coordinators[who];
+        coordinator.clock_ahead_ms += behind_ms;
+        coordinator.leader = Some(who);
+        coordinator.term = Some(Term::new(tenure, federation, entries));
+        self.close_passed_on(who);
+        self.step(who, self.ttl_ms / 3, Step::Renew { epoch });
+        let grace_ms = self.grace_ms;
+        self.request(who, Request { event: Event::CoordinatorStarted { grace_ms }, asker: None });
+        Ok(())
+    }
+
+    /// The newest snapshot and what comes after it, or everything from the first entry on.
+    fn recover(&mut self) -> Result<Federation, Violation> {
+        let from_snapshot = self.dice.chance(0.75);
+        let (seq, mut federation) = match self.database.snapshots.last().filter(|_| from_snapshot) {
+            Some(snapshot) => {
+                self.counts.from_snapshot += 1;
+                let read = serde_json::from_str(&snapshot.state);
+                let invariant = "a snapshot can be read again";
+                (snapshot.seq, read.map_err(|error| Violation { invariant, found: error.to_string() })?)
+            }
+            None => {
+                self.counts.from_first_entry += 1;
+                (0, Federation::new())
+            }
         };
-        for effect in effects.into_iter().take(performed) {
-            self.perform(effect)?;
+        for (at, text) in &self.database.journal[seq..] {
+            let read = serde_json::from_str(text).map_err(|error| error.to_string());
+            let applied = read.and_then(|event| federation.apply(*at, event).map_err(|error| error.to_string()));
+            applied.map_err(|found| Violation { invariant: "every journal entry is accepted again", found })?;
         }
-        if crash.is_some() {
-            let expected = self.coordinator.federation.clone();
-            self.crash_coordinator(&format!("after {performed} effects"), expected);
-            return Ok(());
-        }
-        for (asker, refused) in batch.answers {
-            self.answer(&asker, refused)?;
-        }
-        self.sleep();
-        Ok(())
+        Ok(federation)
     }
 
-    fn crash_point(&mut self) -> Crash {
-        if self.dice.chance(0.4) {
-            return Crash::BeforeAppend;
+    fn renew(&mut self, who: Who, epoch: u64) {
+        let (now, ttl_ms) = (Timestamp(self.now), self.ttl_ms);
+        let renewed = self.reaches_database(who).then(|| {
+            let lease = self.database.lease.as_mut();
+            lease.is_some_and(|lease| lease.renew(now, epoch, ttl_ms))
+        });
+        let Some(term) = &mut self.coordinators[who].term else { return };
+        match renewed {
+            Some(true) => term.tenure.renewed(now),
+            Some(false) => return self.end_term(who, "another leads"),
+            None if !term.tenure.is_sure(now) => return self.end_term(who, "its lease could not be renewed"),
+            None => {}
         }
-        Crash::AfterAppend(self.dice.index(6))
+        // What could not be asked is asked again soon: the lease may hold yet.
+        let ms = if renewed.is_some() { ttl_ms / 3 } else { ttl_ms / 12 };
+        self.step(who, ms, Step::Renew { epoch });
     }
 
-    fn take(&mut self, request: Request, batch: &mut Batch) -> Result<(), Violation> {
-        let Request { event, asker } = request;
-        self.counts.events += 1;
-        let text = json(&event);
-        match self.coordinator.federation.apply(self.now, event.clone()) {
-            Ok(effects) => {
-                self.note(&text);
-                self.history.applied(self.now, &event, &effects, &self.coordinator.federation)?;
-                batch.taken.push((event, text, effects));
-                batch.answers.extend(asker.map(|asker| (asker, None)));
-            }
-            Err(refusal) => {
-                self.counts.refused += 1;
-                self.note(format!("refused, {}: {text}", refusal.code()));
-                if let Some(asker) = asker {
-                    let counts = self.coordinator.federation.reported(&asker.assignment);
-                    let is_counted = asker.update.is_some() && counts == asker.update;
-                    batch.answers.push((asker, (!is_counted).then(|| refusal.code())));
-                }
-            }
-        }
-        Ok(())
+    /// From here on it follows; all that the term knew is forgotten, and its streams are closed.
+    pub(super) fn end_term(&mut self, who: Who, why: &str) {
+        let Some(term) = self.coordinators[who].term.take() else { return };
+        self.note(format!("coordinator-{who} leads no more, epoch {}: {why}", term.epoch));
+        self.coordinators[who].leader = None;
+        self.coordinators[who].follows_since = self.now;
+        self.close_streams(&term);
     }
 
-    fn append(&mut self, batch: &mut Batch) -> Result<(), Violation> {
-        for (event, text, effects) in &mut batch.taken {
-            self.coordinator.journal.push((self.now, std::mem::take(text)));
-            self.history.journaled(self.now, event, effects)?;
-            if let Event::UpdateReceived { assignment, receipt } = event {
-                let round = self.coordinator.federation.runs[&assignment.run].round(assignment.round);
-                let honest = round.map(|round| update_digest(&assignment.worker, round.number, &round.base.digest));
-                if honest != Some(receipt.update) {
-                    self.coordinator.lied_to.insert(assignment.run.clone());
-                }
-            }
+    fn close_streams(&mut self, term: &Term) {
+        for (worker, (session, via)) in &term.sessions {
+            let stream = Stream { via: *via, epoch: term.epoch, session: *session };
+            self.link_breaks(*worker, stream, 200);
         }
-        self.history.rounds_closed(&self.coordinator.federation)
     }
 
-    fn perform(&mut self, effect: Effect) -> Result<(), Violation> {
-        match effect {
-            Effect::AskPlacement { question, policy, ask } => self.ask(question, &policy, &ask),
-            Effect::SendAssignment(assignment) => {
-                if let Some((to, session)) = self.stream_of(&assignment.id) {
-                    self.send_down(to, session, &Down::Assign(assignment));
-                }
-            }
-            Effect::CancelAssignment { assignment, .. } => {
-                if let Some((to, session)) = self.stream_of(&assignment) {
-                    self.send_down(to, session, &Down::Cancel { assignment });
-                }
-            }
-            Effect::Aggregate(task) => return self.aggregate(&task),
-            Effect::ArchiveRound { .. } | Effect::RemoveBlobs { .. } => {}
-            Effect::ReleaseSpool { run, round } => {
-                self.coordinator.spool.retain(|(id, _)| id.run != run || id.round != round);
-            }
-            Effect::Announce(notice) => {
-                self.counts.policies_set += u64::from(notice.kind == "policies-set");
-                self.counts.rolled_back += u64::from(notice.kind == "policy-rolled-back");
-                self.note(format!("{}: {}", notice.kind, notice.text));
+    /// The worker notices within `ms` that its stream is gone.
+    pub(super) fn link_breaks(&mut self, worker: At, stream: Stream, ms: u64) {
+        let (boot, ms) = (self.workers[worker].boot, self.dice.between(1, ms));
+        self.after(ms, Happening::LinkGone { worker, boot, stream });
+    }
+
+    /// Streams that this coordinator passed on to a leader that is none any more.
+    fn close_passed_on(&mut self, who: Who) {
+        for at in 0..self.workers.len() {
+            if let Some(stream) = self.workers[at].stream().filter(|stream| stream.via == who)
+                && !self.is_there(at, stream)
+            {
+                self.link_breaks(at, stream, 50);
             }
         }
-        Ok(())
     }
 
-    fn stream_of(&self, assignment: &AssignmentId) -> Option<(At, u64)> {
-        let to = self.workers.iter().position(|worker| worker.name == assignment.worker)?;
-        Some((to, *self.coordinator.sessions.get(&to)?))
+    /// Whether the stream is still one, from the worker's coordinator to the leader's list.
+    pub(super) fn is_there(&self, at: At, stream: Stream) -> bool {
+        let via = &self.coordinators[stream.via];
+        let leader = if via.leads() { Some(stream.via) } else { via.leader };
+        let term = leader.filter(|_| via.is_up).and_then(|who| self.coordinators[who].term.as_ref());
+        term.is_some_and(|term| {
+            term.epoch == stream.epoch && term.sessions.get(&at) == Some(&(stream.session, stream.via))
+        })
     }
 
-    fn answer(&mut self, asker: &Asker, refused: Option<&'static str>) -> Result<(), Violation> {
-        if let (Some(update), None) = (asker.update, refused) {
-            self.history.acknowledged(&asker.assignment, update)?;
+    /// It stands still: nothing it does happens, and nobody is told. Workers find it silent.
+    pub(super) fn pause(&mut self, who: Who, ms: u64) {
+        self.note(format!("coordinator-{who} stands still for {ms} ms"));
+        self.strike("pause");
+        self.coordinators[who].paused_until = self.now + ms;
+        for at in 0..self.workers.len() {
+            let Some(stream) = self.workers[at].stream() else { continue };
+            let is_its = stream.via == who || self.coordinators[who].epoch() == Some(stream.epoch);
+            if is_its && ms > SILENCE_MS {
+                let (boot, ms) = (self.workers[at].boot, SILENCE_MS + self.dice.between(0, SILENCE_MS));
+                self.after(ms, Happening::LinkGone { worker: at, boot, stream });
+            }
         }
-        let answer = Down::Answer { assignment: asker.assignment.clone(), refused };
-        self.send_down(asker.worker, 0, &answer);
-        Ok(())
     }
 
-    /// Sets the timer for when time alone would change something.
-    fn sleep(&mut self) {
-        let wake = self.coordinator.federation.next_wake();
-        if let Some(at) = wake.filter(|_| wake != self.coordinator.wake) {
-            self.queue.push(at.0.max(self.now.0), Happening::Wake { boot: self.coordinator.boot });
+    fn stop_coordinator(&mut self, who: Who) {
+        self.strike("coordinator-restart");
+        if let Some(epoch) = self.coordinators[who].epoch()
+            && self.reaches_database(who)
+            && let Some(lease) = &mut self.database.lease
+        {
+            lease.step_down(Timestamp(self.now), epoch);
         }
-        self.coordinator.wake = wake;
+        self.end_process(who, "stops");
     }
 
-    fn crash_coordinator(&mut self, how: &str, expected: Federation) {
-        self.note(format!("the coordinator crashes {how}"));
+    pub(super) fn crash_coordinator(&mut self, who: Who, how: &str) {
+        self.strike("coordinator-crash");
         self.counts.coordinator_crashes += 1;
-        let coordinator = &mut self.coordinator;
+        self.end_process(who, &format!("crashes {how}"));
+    }
+
+    fn end_process(&mut self, who: Who, how: &str) {
+        self.note(format!("coordinator-{who} {how}"));
+        let is_alone = self.coordinators.len() == 1;
+        let coordinator = &mut self.coordinators[who];
         coordinator.is_up = false;
         coordinator.boot += 1;
-        coordinator.federation = Federation::new();
-        coordinator.expected = Some(expected);
-        coordinator.inbox.clear();
-        coordinator.is_turn_due = false;
-        coordinator.wake = None;
-        coordinator.sessions_opened = 0;
-        for (worker, session) in std::mem::take(&mut coordinator.sessions) {
-            let boot = self.workers[worker].boot;
-            let ms = self.dice.between(5, 200);
-            self.after(ms, Happening::LinkGone { worker, boot, session });
+        coordinator.leader = None;
+        coordinator.nap = None;
+        let term = coordinator.term.take();
+        if let Some(term) = &term {
+            self.close_streams(term);
+            // Alone it has the directory's lock, which ends with its process.
+            if let Some(lease) = self.database.lease.as_mut().filter(|_| is_alone) {
+                lease.step_down(Timestamp(self.now), term.epoch);
+            }
         }
-        let ms = self.dice.between(50, 1_200);
-        self.after(ms, Happening::CoordinatorStarts);
+        self.break_passed_on(who);
+        let ms = self.dice.between(50, if is_alone { 1_200 } else { 4_000 });
+        self.after(ms, Happening::CoordinatorStarts { who });
+    }
+
+    /// A coordinator that passed streams on is gone: both ends of each notice.
+    fn break_passed_on(&mut self, who: Who) {
+        for at in 0..self.workers.len() {
+            if let Some(stream) = self.workers[at].stream().filter(|stream| stream.via == who) {
+                self.link_breaks(at, stream, 200);
+            }
+        }
+        for leader in 0..self.coordinators.len() {
+            let Some(term) = self.coordinators[leader].term.as_ref().filter(|_| leader != who) else { continue };
+            let epoch = term.epoch;
+            let broken = term.sessions.iter().filter(|(_, (_, via))| *via == who);
+            let broken: Vec<_> = broken.map(|(worker, (session, _))| (*worker, *session)).collect();
+            for (worker, session) in broken {
+                let ms = self.dice.between(1, 200);
+                self.step(leader, ms, Step::StreamGone { epoch, worker, session });
+            }
+        }
     }
 }

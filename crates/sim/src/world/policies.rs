@@ -9,20 +9,22 @@ use polder_core::{AssignmentId, Event, QuestionId, RunId, WorkerName};
 use super::World;
 use super::setup::name;
 use crate::digests::{digest, kept_digests, model_digest};
-use crate::message::Happening;
+use crate::message::{Step, Who};
 
 /// What a policy's bytes are called in this world; only its runs' digests differ.
 const POLICY: &[u8] = b"a policy";
 
 impl World {
-    pub(super) fn ask(&mut self, question: QuestionId, policy: &PolicyChoice, ask: &PlacementQuestion) {
-        let share = match policy {
-            PolicyChoice::Pinned(_) => self.faults.placement,
-            PolicyChoice::Builtin => self.faults.builtin,
+    pub(super) fn ask(&mut self, who: Who, question: QuestionId, policy: &PolicyChoice, ask: &PlacementQuestion) {
+        let (share, fault) = match policy {
+            PolicyChoice::Pinned(_) => (self.faults.placement, "placement-policy"),
+            PolicyChoice::Builtin => (self.faults.builtin, "built-in-policy"),
         };
         let answer = if self.now < self.declining_until {
+            self.strike("placement-policy");
             Ok(PlacementAnswer::default())
         } else if self.dice.chance(share) {
+            self.strike(fault);
             self.wrong_placement(ask)
         } else {
             Ok(least_loaded(ask))
@@ -32,11 +34,16 @@ impl World {
             Err(reason) => Event::PlacementFailed { question, reason },
         };
         let ms = self.dice.between(1, 15);
-        self.after(ms, Happening::Answered { boot: self.coordinator.boot, event: Box::new(event) });
+        self.answered(who, ms, event);
+    }
+
+    fn answered(&mut self, who: Who, ms: u64, event: Event) {
+        if let Some(epoch) = self.coordinators[who].epoch() {
+            self.step(who, ms, Step::Answered { epoch, event: Box::new(event) });
+        }
     }
 
     fn wrong_placement(&mut self, ask: &PlacementQuestion) -> Result<PlacementAnswer, String> {
-        self.counts.policy_faults += 1;
         let mut answer = least_loaded(ask);
         let first = ask.demands.first().map(|demand| demand.run.clone());
         let Some(first) = first else { return Err("asked about nothing".into()) };
@@ -57,7 +64,7 @@ impl World {
             3 => {
                 // From now on for a while: a core that asks again at once would ask very often.
                 answer = PlacementAnswer::default();
-                self.declining_until = self.now.plus_ms(self.dice.between(0, 2_500));
+                self.declining_until = self.now + self.dice.between(0, 2_500);
             }
             4 => answer.assignments.push(place(&first, &name(WorkerName::new("nobody")))),
             5 => answer.assignments.extend(answer.assignments.first().cloned()),
@@ -78,25 +85,67 @@ impl World {
         Ok(answer)
     }
 
-    pub(super) fn aggregate(&mut self, task: &AggregationTask) -> Result<(), Violation> {
+    pub(super) fn aggregate(&mut self, who: Who, task: &AggregationTask) -> Result<(), Violation> {
         let (run, round) = (task.run.clone(), task.round);
-        for input in &task.inputs {
-            let assignment = AssignmentId { run: run.clone(), round: input.round, worker: input.worker.clone() };
-            if !self.coordinator.spool.contains(&(assignment.clone(), input.update)) {
-                let found = format!("the update of {assignment} is gone");
-                return Err(Violation { invariant: "what is to be aggregated is in the spool", found });
-            }
+        let mut ms = 0;
+        // Whoever woke up late may find that the round is over, and its files gone.
+        let open = self.history.federation.runs.get(&run).and_then(|run| run.round.as_ref());
+        if !open.is_some_and(|open| open.number == round && open.phase.name() == "aggregation") {
+            let reason = "the round is over".into();
+            self.answered(who, 1, Event::AggregationImpossible { run, round, reason });
+            return Ok(());
         }
-        let share = match task.policy {
-            PolicyChoice::Pinned(_) => self.faults.aggregation,
-            PolicyChoice::Builtin => self.faults.builtin,
-        };
-        if let Some(gone) = task.kept.tensors.iter().find(|tensor| !self.coordinator.models.contains(&tensor.digest)) {
+        if let Some(gone) = task.kept.tensors.iter().find(|tensor| !self.models.contains(&tensor.digest)) {
             let found = format!("{run}, round {round}: {:?} is gone", gone.digest);
             return Err(Violation { invariant: "what a policy kept is stored", found });
         }
+        let mut is_unreadable = self.reads_badly(task)?;
+        if self.dice.chance(self.faults.blob_read) {
+            self.strike("blob-read");
+            is_unreadable |= self.dice.chance(0.3);
+            ms += self.dice.between(200, 1_500);
+        }
+        let event = if is_unreadable {
+            Event::AggregationImpossible { run, round, reason: "a file cannot be read".into() }
+        } else {
+            self.aggregated(task)
+        };
+        let is_slow = self.dice.chance(self.faults.slow);
+        if is_slow {
+            self.strike("slow");
+        }
+        ms += self.dice.between(1, if is_slow { 1_500 } else { 60 });
+        self.answered(who, ms, event);
+        Ok(())
+    }
+
+    /// Whether an update is lost; one that is damaged here is fetched again from where it is whole.
+    fn reads_badly(&mut self, task: &AggregationTask) -> Result<bool, Violation> {
+        let mut is_lost = false;
+        for input in &task.inputs {
+            let assignment = AssignmentId { run: task.run.clone(), round: input.round, worker: input.worker.clone() };
+            let Some(stored) = self.spool.get_mut(&(assignment.clone(), input.update)) else {
+                let found = format!("the update of {assignment} is gone");
+                return Err(Violation { invariant: "what is to be aggregated is in the spool", found });
+            };
+            is_lost |= stored.is_lost;
+            stored.is_damaged = stored.is_lost;
+        }
+        Ok(is_lost)
+    }
+
+    /// What the policy makes of it.
+    fn aggregated(&mut self, task: &AggregationTask) -> Event {
+        let (run, round) = (task.run.clone(), task.round);
+        let (share, fault) = match task.policy {
+            PolicyChoice::Pinned(_) => (self.faults.aggregation, "aggregation-policy"),
+            PolicyChoice::Builtin => (self.faults.builtin, "built-in-policy"),
+        };
         let is_wrong = self.dice.chance(share);
-        let event = match is_wrong.then(|| self.dice.index(5)) {
+        if is_wrong {
+            self.strike(fault);
+        }
+        match is_wrong.then(|| self.dice.index(5)) {
             Some(0 | 1) => Event::AggregationFailed { run, round, reason: "trap: out of memory".into() },
             wrong => {
                 let mut receipt = self.mean(task);
@@ -109,12 +158,7 @@ impl World {
                 }
                 Event::Aggregated { run, round, receipt }
             }
-        };
-        self.counts.policy_faults += u64::from(is_wrong);
-        let is_slow = self.dice.chance(self.faults.slow);
-        let ms = self.dice.between(1, if is_slow { 1_500 } else { 60 });
-        self.after(ms, Happening::Answered { boot: self.coordinator.boot, event: Box::new(event) });
-        Ok(())
+        }
     }
 }
 
@@ -126,8 +170,8 @@ impl World {
         if let PolicyChoice::Pinned(policy) = &task.policy {
             receipt.kept = kept_digests(policy, &task.kept, &model);
         }
-        self.coordinator.models.insert(model);
-        self.coordinator.models.extend(receipt.kept.tensors.iter().map(|tensor| tensor.digest));
+        self.models.insert(model);
+        self.models.extend(receipt.kept.tensors.iter().map(|tensor| tensor.digest));
         receipt
     }
 }

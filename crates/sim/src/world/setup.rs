@@ -7,7 +7,9 @@ use polder_core::{Event, Region, RunId, Timestamp, TokenId};
 
 use super::World;
 use super::coordinator::Coordinator;
+use super::database::Database;
 use super::network::Network;
+use super::term::json;
 use super::worker::Worker;
 use crate::dice::Dice;
 use crate::digests::{digest, traits_of};
@@ -22,15 +24,22 @@ pub(super) fn name<T>(made: Result<T, polder_core::id::NameError>) -> T {
     made.unwrap_or_else(|error| unreachable!("a name that the simulation made: {error}"))
 }
 
+pub(super) fn worker_name(at: usize) -> polder_core::WorkerName {
+    name(polder_core::WorkerName::new(format!("worker-{at}")))
+}
+
 impl World {
     pub(crate) fn of(seed: u64, plan: &Plan) -> Self {
         let mut dice = Dice::of(seed);
         let count = usize::try_from(dice.between(2, plan.workers_max as u64)).unwrap_or(2);
         let regions = usize::try_from(dice.between(1, 3)).unwrap_or(1);
         let grace_ms = dice.between(100, 1_500);
-        let workers: Vec<Worker> = (0..count).map(|at| Worker::new(at, at % regions, dice.between(1, 2))).collect();
+        let workers = (0..count).map(|at| Worker::new(worker_name(at), at % regions, dice.between(1, 2)));
+        let workers: Vec<Worker> = workers.collect();
         let runs = (0..dice.between(1, plan.runs_max as u64)).map(|at| a_run(at, count as u64, plan, &mut dice));
         let runs: Vec<_> = runs.collect();
+        let coordinators = usize::try_from(dice.between(1, plan.coordinators_max.max(1) as u64)).unwrap_or(1);
+        let (ttl_ms, snapshot_every) = (dice.between(300, 3_000), dice.index(40) + 3);
         let faults = faults(plan, &mut dice);
         let mut world = Self {
             seed,
@@ -38,19 +47,29 @@ impl World {
             faults,
             dice,
             queue: Queue::default(),
-            now: Timestamp(0),
+            now: 0,
             regions,
             grace_ms,
-            declining_until: Timestamp(0),
-            network: Network::new(count, regions),
+            ttl_ms,
+            snapshot_every,
+            declining_until: 0,
+            network: Network::new(regions),
             workers,
             runs,
-            coordinator: Coordinator::default(),
+            coordinators: (0..coordinators).map(Coordinator::new).collect(),
+            database: Database::default(),
+            spool: std::collections::BTreeMap::new(),
+            models: std::collections::BTreeSet::new(),
+            tokens_made: 0,
+            has_crashed: false,
             history: History::default(),
             counts: Counts::default(),
             log: Vec::new(),
         };
-        world.note(format!("seed {seed}: {count} workers in {regions} regions, {} runs, {faults:?}", world.runs.len()));
+        world.note(format!(
+            "seed {seed}: {coordinators} coordinators, leases of {ttl_ms} ms, {count} workers in {regions} regions, {} runs, {faults:?}",
+            world.runs.len()
+        ));
         world.begin();
         world
     }
@@ -65,7 +84,10 @@ impl World {
             let ms = self.dice.between(0, 1_000);
             self.after(ms, Happening::Submit { run });
         }
-        self.after(0, Happening::CoordinatorStarts);
+        for who in 0..self.coordinators.len() {
+            let ms = if who == 0 { 0 } else { self.dice.between(0, 500) };
+            self.after(ms, Happening::CoordinatorStarts { who });
+        }
         if self.plan.faults_ms > 0 {
             self.after(200, Happening::FaultDue);
         }
@@ -88,17 +110,22 @@ impl World {
             grant: Grant::Worker { region },
             expires_at: Timestamp(1),
         };
-        self.coordinator.write_before(&created);
-        self.coordinator.write_before(&Event::TokenRedeemed { token, applicant });
+        for event in [created, Event::TokenRedeemed { token, applicant }] {
+            let entry = (Timestamp(0), json(&event));
+            let known = self.history.journaled(0, 0, std::slice::from_ref(&entry));
+            debug_assert!(known.is_ok(), "what was before this story begins: {known:?}");
+            self.database.journal.push(entry);
+        }
     }
 
     /// The operator submits until the journal has it.
     pub(super) fn submit(&mut self, run: usize) {
         let (id, spec) = self.runs[run].clone();
-        if self.coordinator.is_up && self.coordinator.federation.runs.contains_key(&id) {
+        if self.history.federation.runs.contains_key(&id) {
             return;
         }
         let traits = traits_of(&spec.aggregation);
+        self.models.insert(spec.model.digest);
         self.tell(Event::RunSubmitted { run: id, spec: Box::new(spec), traits });
         self.after(500, Happening::Submit { run });
     }
