@@ -1,5 +1,8 @@
 //! What was appended is there, in order, whole, once.
 
+use std::future::Future;
+use std::task::{Context, Waker};
+
 use polder_coordinator::store::{JournalEntry, Prune, Snapshot, StoreError};
 use polder_core::RunId;
 
@@ -9,6 +12,7 @@ on_each_database!(
     what_was_appended_is_replayed_after_a_restart,
     log_lines_are_read_by_run_and_place,
     a_failed_batch_leaves_nothing_and_the_next_one_works,
+    a_cancelled_batch_is_there_whole_or_not_at_all,
     a_hole_is_an_error,
     any_text_is_kept,
     closed_rounds_are_found,
@@ -63,6 +67,32 @@ async fn a_failed_batch_leaves_nothing_and_the_next_one_works(place: Place) {
     assert_eq!(store.archived_round(&RunId::new("a").unwrap(), 1).await.unwrap(), None);
 }
 
+async fn a_cancelled_batch_is_there_whole_or_not_at_all(place: Place) {
+    let (store, term) = place.leading("a").await;
+    let (batch, lines) = (entries(1..=50), [line(None, "x")]);
+    for polls in 1..=6 {
+        let mut append = Box::pin(store.append(term, &batch, &lines, &[]));
+        for _ in 0..polls {
+            if append.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(append);
+        assert!(store.append(term, &entries(1..=1), &[], &[]).await.unwrap() > 0);
+    }
+    let mut left = replayed(&store, 1).await.into_iter().map(|recorded| recorded.entry).collect::<Vec<_>>();
+    let mut whole = 0;
+    while let Some(entry) = left.pop() {
+        if entry.at_ms == batch[49].at_ms {
+            let rest = left.split_off(left.len() - 49);
+            assert_eq!(rest, batch[..49]);
+            whole += 1;
+        }
+    }
+    assert_eq!(told(&store).await.len(), whole);
+}
+
 async fn a_hole_is_an_error(place: Place) {
     let (store, term) = place.leading("a").await;
     store.append(term, &entries(1..=5), &[], &[]).await.unwrap();
@@ -91,7 +121,8 @@ async fn closed_rounds_are_found(place: Place) {
     let (store, term) = place.leading("a").await;
     let run = RunId::new("a").unwrap();
     store.append(term, &entries(1..=1), &[], &[closed("a", 1, "one"), closed("b", 1, "of b")]).await.unwrap();
-    store.append(term, &entries(2..=2), &[], &[closed("a", 2, "two"), closed("a", 1, "one again")]).await.unwrap();
+    let rounds = [closed("a", 2, "two, at first"), closed("a", 1, "one again"), closed("a", 2, "two")];
+    store.append(term, &entries(2..=2), &[], &rounds).await.unwrap();
     assert_eq!(store.archived_round(&run, 1).await.unwrap().as_deref(), Some("one again"));
     assert_eq!(store.archived_round(&run, 2).await.unwrap().as_deref(), Some("two"));
     assert_eq!(store.archived_round(&run, 3).await.unwrap(), None);

@@ -7,7 +7,7 @@ use polder_coordinator::store::{Store, StoreError};
 use polder_tests::eventually;
 use sqlx::{Connection, PgConnection};
 
-use crate::place::{Place, TTL, entries, line, member, on_each_database, recorded, replayed, told};
+use crate::place::{Place, TTL, entries, line, member, on_each_database, recorded, replayed, told, until_waiting};
 
 on_each_database!(
     terms_are_counted_over_restarts,
@@ -156,7 +156,8 @@ async fn a_takeover_waits_for_a_write_that_is_under_way() {
     let old = a.try_lead(&member("a"), Duration::from_millis(100)).await.unwrap().unwrap();
     a.append(old, &entries(1..=1), &[], &[]).await.unwrap();
     // Somebody holds the number that the write needs, so that it stays open for as long as we like.
-    let mut other = PgConnection::connect(&place.config("a").database.unwrap()).await.unwrap();
+    let database = place.config("a").database.unwrap();
+    let mut other = PgConnection::connect(&database).await.unwrap();
     let hold = "BEGIN; INSERT INTO journal (seq, at_ms, epoch, kind, event) VALUES (2, 0, 0, '', '')";
     sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
     let a = Arc::new(a);
@@ -164,11 +165,7 @@ async fn a_takeover_waits_for_a_write_that_is_under_way() {
         let a = Arc::clone(&a);
         async move { a.append(old, &entries(2..=3), &[line(None, "late but in time")], &[]).await }
     });
-    eventually("the write waits", async || {
-        let waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        sqlx::query(waits).fetch_optional(&mut other).await.unwrap()
-    })
-    .await;
+    until_waiting(&database, 1).await;
     eventually("the lease ends", async || b.leader().await.unwrap().is_none().then_some(())).await;
     let early = b.try_lead(&member("b"), TTL).await;
     assert!(matches!(&early, Err(error) if error.is_passing()), "{early:?}");

@@ -2,9 +2,11 @@
 //! PostgreSQL server, which they start themselves.
 
 mod answers;
+mod full;
 mod journal;
 mod lease;
 mod objects;
 mod place;
+mod released;
 mod server;
 mod snapshot;

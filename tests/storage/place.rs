@@ -6,6 +6,7 @@ use polder_coordinator::store::{
     ArchivedRound, JournalEntry, LogLine, Member, Recorded, Store, StoreConfig, StoreError, Term,
 };
 use polder_core::{RunId, WorkerName};
+use polder_tests::eventually;
 use polder_tests::postgres::Postgres;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
@@ -50,6 +51,13 @@ impl Place {
         (store, term)
     }
 
+    /// Makes a SQLite database of what `dump` says, before there is a store.
+    pub(crate) async fn make(&self, dump: &str) {
+        let options = SqliteConnectOptions::new().filename(self.dir.path().join("journal.sqlite"));
+        let mut connection = options.create_if_missing(true).connect().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(dump)).execute(&mut connection).await.unwrap();
+    }
+
     /// Does `statement` as somebody would who looks into the database.
     pub(crate) async fn sql(&self, statement: &str) {
         match &self.database {
@@ -64,6 +72,18 @@ impl Place {
             }
         }
     }
+}
+
+/// Waits until so many sessions of the database wait for each other.
+pub(crate) async fn until_waiting(database: &str, sessions: i64) {
+    let mut connection = PgConnection::connect(database).await.unwrap();
+    eventually("sessions wait", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut connection).await.unwrap();
+        (waiting == sessions).then_some(())
+    })
+    .await;
 }
 
 /// The same test on each database.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use polder_coordinator::store::{Store, StoreError};
+use polder_tests::eventually;
 use polder_tests::postgres::Postgres;
 
-use crate::place::{Place, TTL, entries, line, member, recorded, replayed, told};
+use crate::place::{Place, TTL, entries, line, member, recorded, replayed, told, until_waiting};
 
 #[tokio::test]
 async fn what_was_appended_survives_a_crash_of_the_server_and_it_goes_on_by_itself() {
@@ -30,12 +31,10 @@ async fn what_was_appended_survives_a_crash_of_the_server_and_it_goes_on_by_itse
     // Once more, without a look at anything in between: the first write finds a dead connection.
     postgres.stop();
     postgres.resume();
-    let written = polder_tests::eventually("it writes again", async || {
-        match store.append(term, &entries(52..=53), &[], &[]).await {
-            Ok(seq) => Some(seq),
-            Err(error) if error.is_passing() => None,
-            Err(error) => panic!("{error:?}"),
-        }
+    let written = eventually("it writes again", async || match store.append(term, &entries(52..=53), &[], &[]).await {
+        Ok(seq) => Some(seq),
+        Err(error) if error.is_passing() => None,
+        Err(error) => panic!("{error:?}"),
     });
     assert_eq!(written.await, 53);
     assert_eq!(replayed(&store, 1).await, recorded(1..=53));
@@ -92,6 +91,33 @@ async fn what_is_wrong_with_a_database_is_said_without_its_password() {
 }
 
 #[tokio::test]
+async fn tls_is_as_the_address_asks() {
+    let Some(postgres) = Postgres::start() else { return };
+    let certificate = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (ours, other) = (certificate("127.0.0.1"), certificate("127.0.0.1"));
+    postgres.use_tls(&ours.cert.pem(), &ours.signing_key.serialize_pem());
+    let dir = tempfile::tempdir().unwrap();
+    let trusting = |name: &str, pem: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        let database = postgres.database();
+        let address = postgres.over_tcp(&database);
+        Place::at(format!("{address}?sslmode=verify-full&sslrootcert={}", path.display()))
+    };
+    let place = trusting("ours.pem", &ours.cert.pem());
+    let (store, term) = place.leading("a").await;
+    assert_eq!(store.append(term, &entries(1..=1), &[], &[]).await.unwrap(), 1);
+    let with_tls = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+        WHERE application_name = 'polder'";
+    assert_eq!(postgres.sql("postgres", with_tls), "t");
+
+    let place = trusting("other.pem", &other.cert.pem());
+    let error = Store::open(&place.config("a")).await.unwrap_err();
+    assert!(matches!(error, StoreError::DatabaseRefused { .. }), "{error:?}");
+    assert!(error.to_string().contains("its TLS is not what `sslmode` and `sslrootcert` in its address ask for"));
+}
+
+#[tokio::test]
 async fn coordinators_that_start_together_make_one_database() {
     let Some(place) = Place::postgres() else { return };
     let names: Vec<_> = (0..6).map(|n| format!("m{n}")).collect();
@@ -139,24 +165,27 @@ async fn a_lease_is_not_lost_behind_a_long_read_or_write() {
     let Some(place) = Place::postgres() else { return };
     let (store, term) = place.leading("a").await;
     store.append(term, &entries(1..=1), &[], &[]).await.unwrap();
-    let mut other =
-        <sqlx::PgConnection as sqlx::Connection>::connect(&place.config("a").database.unwrap()).await.unwrap();
-    sqlx::raw_sql("BEGIN; LOCK TABLE journal IN ACCESS EXCLUSIVE MODE").execute(&mut other).await.unwrap();
+    let database = place.config("a").database.unwrap();
+    let mut other = <sqlx::PgConnection as sqlx::Connection>::connect(&database).await.unwrap();
+    // What the read wants is locked; what the write wants is taken, so that it waits in the middle of its transaction.
+    let hold = "BEGIN; INSERT INTO journal (seq, at_ms, epoch, kind, event) VALUES (2, 0, 0, '', ''); \
+        LOCK TABLE snapshot IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
     let store = std::sync::Arc::new(store);
     let read = tokio::spawn({
         let store = store.clone();
-        async move { replayed(&store, 1).await.len() }
+        async move { store.latest_snapshot().await }
     });
     let write = tokio::spawn({
         let store = store.clone();
         async move { store.append(term, &entries(2..=2), &[], &[]).await }
     });
+    until_waiting(&database, 2).await;
     for _ in 0..5 {
-        tokio::task::yield_now().await;
         assert!(store.renew(term, Duration::from_secs(3)).await.unwrap());
         store.announce(&member("a")).await.unwrap();
     }
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     assert_eq!(write.await.unwrap().unwrap(), 2);
-    assert!(read.await.unwrap() >= 1);
+    assert_eq!(read.await.unwrap().unwrap(), None);
 }

@@ -2,9 +2,10 @@
 //! Debian puts it, or on the path; where there is none, the tests that want one say so and pass.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -78,6 +79,25 @@ impl Postgres {
     /// The same database, over TCP and with a password.
     pub fn over_tcp(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{}", self.port, name(database))
+    }
+
+    /// From now on there is TLS over TCP, with these; both are PEM.
+    pub fn use_tls(&self, certificate: &str, key: &str) {
+        for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.dir.path().join("data").join(name);
+            std::fs::write(&path, pem).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            if let Some(Some(User { uid, gid, .. })) = user() {
+                chown(&path, Some(*uid), Some(*gid)).unwrap();
+            }
+        }
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        let deadline = Instant::now() + PATIENCE;
+        while self.sql("postgres", "SHOW ssl") != "on" {
+            assert!(Instant::now() < deadline, "there is no TLS: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Does `statement` in a database, given by its address or its name; gives what it printed.

@@ -30,10 +30,11 @@ INSERT INTO meta (key, value)
     VALUES ('created_ms', ((extract(epoch FROM clock_timestamp()) * 1000)::bigint)::text);
 
 -- One row. Who leads holds it until `expires_ms`, by this server's clock; each new term has a greater `epoch`, and
--- a write to the journal holds the row locked, so that a write of one term and the beginning of the next never overlap.
+-- a write to the journal locks the row's key, so that a write of one term and the beginning of the next never overlap. That
+-- `epoch` is a key lets the lease be renewed meanwhile.
 CREATE TABLE lease (
     id         bigint PRIMARY KEY CHECK (id = 1),
-    epoch      bigint NOT NULL,
+    epoch      bigint NOT NULL UNIQUE,
     holder     text   NOT NULL,
     since_ms   bigint NOT NULL,
     expires_ms bigint NOT NULL

@@ -62,7 +62,7 @@ impl Store {
     async fn prune_rows(&self, term: Term, statement: &'static str, bound: u64) -> Result<u64, StoreError> {
         let mut gone = 0;
         loop {
-            let (holds, went) = on_lane!(&self.database, Lane::Writer, "pruned", |connection| {
+            let (holds, went) = on_lane!(&self.database, Lane::Upkeep, "pruned", |connection| {
                 let done = sqlx::query(statement)
                     .bind(term.stored())
                     .bind(i64::try_from(bound).unwrap_or(i64::MAX))

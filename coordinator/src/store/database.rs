@@ -6,6 +6,7 @@ use std::time::Duration;
 mod migrations;
 mod postgres;
 mod sqlite;
+mod wal;
 
 pub(super) use postgres::Postgres;
 pub(super) use sqlite::Sqlite;
@@ -23,6 +24,8 @@ pub(super) enum Database {
 pub(super) enum Lane {
     Writer,
     Reader,
+    /// Large writes that nobody waits for.
+    Upkeep,
     Lease,
     /// Brings the database to our format, which may take its time.
     Setup,
@@ -35,6 +38,7 @@ impl Lane {
             Self::Lease => 2,
             Self::Writer => 20,
             Self::Reader => 30,
+            Self::Upkeep => 120,
             Self::Setup => 600,
         })
     }
@@ -73,6 +77,19 @@ impl Database {
             Some(url) => Self::Postgres(Postgres::new(url)?),
         };
         migrations::bring_up(&database).await?;
+        if let Self::Sqlite(_) = &database {
+            wal::make_room(&config.dir);
+        }
+        Ok(database)
+    }
+
+    /// Opens a database that is there and has this version's format, beside whoever uses it; for reading only.
+    pub(super) async fn attach(config: &StoreConfig) -> Result<Self, StoreError> {
+        let database = match &config.database {
+            None => Self::Sqlite(Sqlite::attach(&config.dir).await?),
+            Some(url) => Self::Postgres(Postgres::new(url)?),
+        };
+        migrations::require(&database).await?;
         Ok(database)
     }
 

@@ -31,6 +31,13 @@ pub enum StoreError {
     DatabaseAway { database: String, action: &'static str, source: sqlx::Error },
     #[error("the journal could not be {action}: the database `{database}` gave no answer for {seconds} s")]
     DatabaseSilent { database: String, action: &'static str, seconds: u64 },
+    #[error(
+        "`{place}` has the format of an earlier version ({format}; this one's is {newest}); start this version's \
+         coordinator on it once"
+    )]
+    Older { place: String, format: i64, newest: i64 },
+    #[error("the backup cannot be used: {what}")]
+    Backup { what: String },
     #[error("the journal could not be brought to this version's format")]
     Migrate(#[source] sqlx::migrate::MigrateError),
     #[error("another coordinator leads (this one's term was {epoch}): nothing was written")]

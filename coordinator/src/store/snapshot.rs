@@ -59,7 +59,7 @@ impl Store {
 
     /// Keeps `snapshot` and the one before it; older ones go.
     pub async fn write_snapshot(&self, term: Term, snapshot: &Snapshot) -> Result<(), StoreError> {
-        let written = on_lane!(&self.database, Lane::Writer, "written", |connection| {
+        let written = on_lane!(&self.database, Lane::Upkeep, "written", |connection| {
             sqlx::query(
                 "INSERT INTO snapshot (seq, at_ms, rules, digest, state) \
                  SELECT $2, $3, $4, $5, $6 FROM lease WHERE epoch = $1 \
@@ -78,7 +78,7 @@ impl Store {
         if written == 0 {
             return Err(StoreError::Fenced { epoch: term.epoch });
         }
-        on_lane!(&self.database, Lane::Writer, "pruned", |connection| {
+        on_lane!(&self.database, Lane::Upkeep, "pruned", |connection| {
             sqlx::query(KEEP_TWO).execute(connection).await.map(|_| ())
         })
     }

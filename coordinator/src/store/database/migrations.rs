@@ -22,37 +22,57 @@ const SQLITE: [Step; 2] = [
 
 const POSTGRES: [Step; 1] = [(1, "store", include_str!("../../../migrations/postgres/0001_store.sql"))];
 
-pub(super) async fn bring_up(database: &Database) -> Result<(), StoreError> {
-    let (steps, has_history) = match database {
+fn steps(database: &Database) -> (&'static [Step], &'static str) {
+    match database {
         Database::Sqlite(_) => (&SQLITE[..], "SELECT count(*) > 0 FROM sqlite_schema WHERE name = '_sqlx_migrations'"),
         Database::Postgres(_) => (&POSTGRES[..], "SELECT to_regclass('_sqlx_migrations') IS NOT NULL"),
-    };
+    }
+}
+
+/// Refuses a database that has not exactly this version's format; changes nothing.
+pub(super) async fn require(database: &Database) -> Result<(), StoreError> {
+    let (steps, has_history) = steps(database);
+    let format = refuse_newer(database, steps, has_history).await?;
+    let newest = newest(steps);
+    if format == newest {
+        return Ok(());
+    }
+    Err(StoreError::Older { place: database.place().into(), format, newest })
+}
+
+pub(super) async fn bring_up(database: &Database) -> Result<(), StoreError> {
+    let (steps, has_history) = steps(database);
     refuse_newer(database, steps, has_history).await?;
     let migrations = steps.iter().map(|(version, name, sql)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     let migrator = Migrator::with_migrations(migrations.collect());
-    let done = on_lane!(database, Lane::Setup, "opened", |connection| Ok(migrator.run(connection).await))?;
+    let done =
+        on_lane!(database, Lane::Setup, "opened", |connection| Ok(migrator.run_direct(None, connection, false).await))?;
     done.map_err(StoreError::Migrate)?;
     on_lane!(database, Lane::Setup, "opened", |connection| {
         sqlx::query(WRITTEN_BY).bind(OURS).execute(connection).await.map(|_| ())
     })
 }
 
-/// Asked before anything is changed, so that the newer version can still use the database afterwards.
-async fn refuse_newer(database: &Database, steps: &[Step], has_history: &'static str) -> Result<(), StoreError> {
+fn newest(steps: &[Step]) -> i64 {
+    steps.iter().map(|(version, ..)| *version).max().unwrap_or(0)
+}
+
+/// Gives the database's format; 0 where it has none yet. Asked before anything is changed, so that the newer version can still use the database afterwards.
+async fn refuse_newer(database: &Database, steps: &[Step], has_history: &'static str) -> Result<i64, StoreError> {
     let has_history: bool = on_lane!(database, Lane::Setup, "opened", |connection| {
         sqlx::query_scalar(has_history).fetch_one(connection).await
     })?;
     if !has_history {
-        return Ok(());
+        return Ok(0);
     }
     let format: i64 = on_lane!(database, Lane::Setup, "opened", |connection| {
         sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations").fetch_one(connection).await
     })?;
-    let newest = steps.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+    let newest = newest(steps);
     if format <= newest {
-        return Ok(());
+        return Ok(format);
     }
     let written_by: Option<String> = on_lane!(database, Lane::Setup, "opened", |connection| {
         sqlx::query_scalar("SELECT value FROM meta WHERE key = 'written_by'").fetch_optional(connection).await

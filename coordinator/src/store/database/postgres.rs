@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
@@ -29,6 +30,7 @@ pub(in crate::store) struct Postgres {
     place: String,
     writer: Mutex<Option<Idle>>,
     reader: Mutex<Option<Idle>>,
+    upkeep: Mutex<Option<Idle>>,
     lease: Mutex<Option<Idle>>,
 }
 
@@ -49,7 +51,8 @@ impl Postgres {
     pub(super) fn new(url: &str) -> Result<Self, StoreError> {
         let options = parse(url)?.application_name("polder").disable_statement_logging();
         let place = place(&options);
-        Ok(Self { options, place, writer: Mutex::default(), reader: Mutex::default(), lease: Mutex::default() })
+        let [writer, reader, upkeep, lease] = Default::default();
+        Ok(Self { options, place, writer, reader, upkeep, lease })
     }
 
     pub(super) fn place(&self) -> &str {
@@ -64,6 +67,7 @@ impl Postgres {
         let slot = match lane {
             Lane::Writer | Lane::Setup => &self.writer,
             Lane::Reader => &self.reader,
+            Lane::Upkeep => &self.upkeep,
             Lane::Lease => &self.lease,
         };
         let mut slot = slot.lock().await;
@@ -113,12 +117,18 @@ impl Postgres {
         let database = self.place.clone();
         let code = source.as_database_error().and_then(|said| said.code()).map(|code| code.into_owned());
         let away = matches!(source, sqlx::Error::Io(_) | sqlx::Error::Protocol(_));
+        let is_tls = match &source {
+            sqlx::Error::Tls(_) => true,
+            // A certificate that is not trusted comes so.
+            sqlx::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+            _ => false,
+        };
         match code.as_deref() {
-            None if away => StoreError::DatabaseAway { database, action, source },
-            None if matches!(source, sqlx::Error::Tls(_)) => {
+            None if is_tls => {
                 let fix = "its TLS is not what `sslmode` and `sslrootcert` in its address ask for";
                 StoreError::DatabaseRefused { database, fix, source }
             }
+            None if away => StoreError::DatabaseAway { database, action, source },
             Some("53100") => {
                 let what = format!("the journal could not be {action} on the disk of the database `{database}`");
                 StoreError::Full { what, source: source.into() }

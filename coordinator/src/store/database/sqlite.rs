@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
@@ -32,6 +33,7 @@ impl Sqlite {
             .filename(dir.join("journal.sqlite"))
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let writer = options.clone().create_if_missing(true).connect().await.map_err(fault("opened"))?;
         let reader = options.read_only(true).connect().await.map_err(fault("opened for reading"))?;
@@ -40,15 +42,23 @@ impl Sqlite {
         Ok(Self { place: dir.display().to_string(), writer, reader, alone: Alone::default() })
     }
 
+    /// Opens what another process may be writing to.
+    pub(super) async fn attach(dir: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(dir.join("journal.sqlite"))
+            .pragma("query_only", "ON")
+            .disable_statement_logging();
+        let connect = || async { options.clone().connect().await.map_err(fault("opened for reading")) };
+        let [writer, reader] = [connect().await?, connect().await?]
+            .map(|connection| Mutex::new(Connected { connection, unsettled: false }));
+        Ok(Self { place: dir.display().to_string(), writer, reader, alone: Alone::default() })
+    }
+
     pub(super) fn place(&self) -> &str {
         &self.place
     }
 
-    pub(in crate::store) async fn lane(
-        &self,
-        lane: Lane,
-        _action: &'static str,
-    ) -> Result<SqliteLane<'_>, StoreError> {
+    pub(in crate::store) async fn lane(&self, lane: Lane, _action: &'static str) -> Result<SqliteLane<'_>, StoreError> {
         let held = if lane == Lane::Reader { &self.reader } else { &self.writer };
         let mut held = held.lock().await;
         if held.unsettled {
@@ -86,11 +96,20 @@ impl SqliteLane<'_> {
 /// `SQLITE_FULL`, and what SQLite says when the index of its write-ahead log cannot grow.
 const FULL: [&str; 2] = ["13", "4874"];
 
+/// Somebody else, with another program, has the database to himself.
+const BUSY: [&str; 2] = ["5", "517"];
+/// How long that is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 fn fault(action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |source| {
-        let is_full = source.as_database_error().and_then(|said| said.code()).is_some_and(|code| FULL.contains(&&*code));
-        if is_full {
+        let says = |codes: &[&str]| {
+            source.as_database_error().and_then(|said| said.code()).is_some_and(|code| codes.contains(&&*code))
+        };
+        if says(&FULL) {
             StoreError::Full { what: format!("the journal could not be {action}"), source: source.into() }
+        } else if says(&BUSY) {
+            StoreError::DatabaseSilent { database: "journal.sqlite".into(), action, seconds: BUSY_TIMEOUT.as_secs() }
         } else {
             StoreError::Database { action, source }
         }

@@ -8,7 +8,7 @@ use crate::store::{StoreError, Term};
 
 /// One statement, hence one round trip and one transaction. It holds the lease's row until it is committed: the next term
 /// begins after it, or has begun before it, and then it finds no row and writes nothing. Gives a row if the term holds.
-const APPEND: &str = "WITH term AS MATERIALIZED (SELECT epoch FROM lease WHERE id = 1 AND epoch = $1 FOR SHARE), \
+const APPEND: &str = "WITH term AS MATERIALIZED (SELECT epoch FROM lease WHERE id = 1 AND epoch = $1 FOR KEY SHARE), \
     journaled AS (INSERT INTO journal (seq, at_ms, epoch, kind, event) \
         SELECT $2 + n - 1, at_ms, epoch, kind, event \
         FROM term, unnest($4::bigint[], $5::text[], $6::text[]) WITH ORDINALITY AS given (at_ms, kind, event, n)), \
@@ -17,8 +17,9 @@ const APPEND: &str = "WITH term AS MATERIALIZED (SELECT epoch FROM lease WHERE i
         FROM term, unnest($7::bigint[], $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[]) \
             WITH ORDINALITY AS given (at_ms, run, round, worker, kind, text, n)), \
     archived AS (INSERT INTO round (run, round, record) \
-        SELECT run, round, record \
-        FROM term, unnest($13::text[], $14::bigint[], $15::text[]) AS given (run, round, record) \
+        SELECT DISTINCT ON (run, round) run, round, record \
+        FROM term, unnest($13::text[], $14::bigint[], $15::text[]) WITH ORDINALITY AS given (run, round, record, n) \
+        ORDER BY run, round, n DESC \
         ON CONFLICT (run, round) DO UPDATE SET record = excluded.record) \
     SELECT epoch FROM term";
 
