@@ -68,6 +68,11 @@ impl Services {
     }
 }
 
+/// Refuses what would bring bytes to a disk that is nearly full.
+fn room(services: &Services) -> Result<(), Status> {
+    services.handle.room().map_err(|reason| unwelcome(Code::ResourceExhausted, "storage_full", reason))
+}
+
 /// The permit that the authorization layer put on the request.
 fn permit<T>(request: &Request<T>) -> Result<Permit, Status> {
     request.extensions().get::<Permit>().cloned().ok_or_else(|| Status::internal("the request carries no permit"))

@@ -12,6 +12,7 @@ use polder_policy::{CompileIn, Limits};
 use polder_security::{CertificateAuthority, Credentials, Endpoint, Identity, OperatorName, PublicKey};
 
 use crate::CoordinatorError;
+use crate::retention::Housekeeping;
 use crate::store::StoreConfig;
 
 /// How long certificates hold. Workers renew theirs from half of it on, while they run; the coordinator renews its own and
@@ -36,6 +37,8 @@ pub struct Config {
     pub required_signers: Vec<PublicKey>,
     /// The object store with the copies of blobs and updates that count: `s3://…`, `gs://…`, `az://…`, or `file://…`.
     pub blobs: Option<String>,
+    /// What is kept, and when the disk counts as full.
+    pub housekeeping: Housekeeping,
     /// What it has together with other coordinators; none where it is the only one.
     pub shared: Option<Shared>,
 }
@@ -100,6 +103,7 @@ impl Config {
             limits: Limits::default(),
             compile_in: CompileIn::default(),
             required_signers: Vec::new(),
+            housekeeping: Housekeeping::default(),
             blobs: None,
             shared: None,
         }

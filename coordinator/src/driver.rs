@@ -4,7 +4,11 @@
 //! Everything that waits in the inbox shares one durable transaction (group commit), so a thousand updates a second cost
 //! no more syncs than ten. Nothing is acted upon, and nobody is answered, before the transaction is on disk.
 
+mod details;
 pub(crate) mod effects;
+mod recover;
+mod snapshots;
+pub(crate) mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +18,29 @@ use polder_core::federation::Refusal;
 use polder_core::{Event, Federation, RunId, Timestamp, invariants};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use details::Details;
 pub(crate) use effects::{Performer, blocking, chain};
+pub(crate) use snapshots::decode as decode_snapshot;
+pub(crate) use standing::Standing;
 
+use self::recover::{Past, archived};
+use self::snapshots::Snapshots;
+use self::standing::Stop;
 use crate::CoordinatorError;
 use crate::config::{Times, advance_to, now};
+use crate::disk;
 use crate::handle::{CoordinatorHandle, INBOX_MAX, Query, Request};
 use crate::meter::{self, Step};
-use crate::store::{JournalEntry, LogLine, Store, Term};
+use crate::retention::{Housekeeping, Remover};
+use crate::store::{ArchivedRound, JournalEntry, LogLine, Store, StoreError, Term};
 
 /// Most requests that share a transaction.
 const BATCH_MAX: usize = 512;
+/// Pauses between attempts to write to a journal that takes nothing for now; they double.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) struct Driver {
     federation: Federation,
@@ -33,10 +49,25 @@ pub(crate) struct Driver {
     performer: Performer,
     inbox: mpsc::Receiver<Request>,
     log_lines: watch::Sender<u64>,
+    standing: watch::Sender<Standing>,
     /// Never steps back, so that a replay sees the same order of instants.
     clock: Timestamp,
-    /// Entries that nothing depends on yet: they are journaled with the next that something does.
-    unhurried: Vec<JournalEntry>,
+    /// The last entry of the journal.
+    seq: u64,
+    /// What the journal is still to take.
+    unwritten: Unwritten,
+    snapshots: Snapshots,
+    /// At work as long as the driver is.
+    _watching: [AbortOnDropHandle<()>; 2],
+}
+
+/// What goes into the journal together.
+#[derive(Default)]
+struct Unwritten {
+    /// Nothing may depend on them yet: then they wait for the next that something does.
+    entries: Vec<JournalEntry>,
+    lines: Vec<LogLine>,
+    rounds: Vec<ArchivedRound>,
 }
 
 /// What becomes of an event.
@@ -47,6 +78,7 @@ type Applied = Result<(), Refusal>;
 struct Batch {
     entries: Vec<JournalEntry>,
     lines: Vec<LogLine>,
+    rounds: Vec<ArchivedRound>,
     effects: Vec<Effect>,
     /// Refusals among them: one may rest on an entry of this very batch.
     replies: Vec<(oneshot::Sender<Applied>, Applied)>,
@@ -63,48 +95,50 @@ impl Batch {
 }
 
 impl Driver {
-    /// Replays the journal and notes that a coordinator started; the effects of that set going what was under way.
+    /// Takes up the past and notes that a coordinator started; the effects of that set going what was under way.
     pub(crate) async fn recover(
         store: Arc<Store>,
         term: Term,
-        performer: Performer,
+        mut performer: Performer,
         times: &Times,
+        housekeeping: Housekeeping,
     ) -> Result<(Self, CoordinatorHandle), CoordinatorError> {
+        let past = Past::read(&store).await?;
+        advance_to(past.clock);
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let (log_lines, changed) = watch::channel(0);
-        let handle = CoordinatorHandle { inbox: sender, log_lines: changed };
+        let (standing, stands) =
+            watch::channel(Standing { journal_seq: past.seq, snapshot_seq: past.snapshot_seq, ..Standing::default() });
+        let handle = CoordinatorHandle::new(sender, changed, stands);
+        snapshots::check(&past.federation, &standing);
+        performer.sweep(&past.federation)?;
+        performer.attach(handle.clone());
+
+        let remover = Remover::new(store.blobs().clone(), handle.clone());
+        let watching_disk = disk::watch(store.dir().to_path_buf(), housekeeping.disk_reserve_bytes, standing.clone());
+        let watching = [tokio::spawn(watching_disk), tokio::spawn(remover.sweep_for_ever())];
+        let mut snapshots = Snapshots::new(store.clone(), term, housekeeping, standing.clone());
+        snapshots.count(past.replayed, past.bytes);
         let mut driver = Self {
-            federation: Federation::new(),
-            store: store.clone(),
+            federation: past.federation,
+            store,
             term,
             performer,
             inbox,
             log_lines,
-            clock: Timestamp(0),
-            unhurried: Vec::new(),
+            standing,
+            clock: past.clock,
+            seq: past.seq,
+            unwritten: Unwritten { rounds: past.closed, ..Unwritten::default() },
+            snapshots,
+            _watching: watching.map(AbortOnDropHandle::new),
         };
-        let mut replayed = 0_u64;
-        store
-            .replay(1, |recorded| {
-                let seq = recorded.seq;
-                let event: Event = serde_json::from_str(&recorded.entry.event_json)
-                    .map_err(|source| CoordinatorError::JournalEntry { seq, source })?;
-                driver.clock = Timestamp(recorded.entry.at_ms);
-                let applied = driver.federation.apply(driver.clock, event);
-                applied.map_err(|refusal| CoordinatorError::JournalRefused { seq, source: Box::new(refusal) })?;
-                replayed = seq;
-                Ok::<(), CoordinatorError>(())
-            })
-            .await?;
-        advance_to(driver.clock);
-        driver.performer.sweep(&driver.federation)?;
-        driver.performer.attach(handle.clone());
-        let grace_ms = millis(times.return_after_restart);
         let mut batch = Batch::default();
-        let started = Box::new(Event::CoordinatorStarted { grace_ms });
+        let started = Box::new(Event::CoordinatorStarted { grace_ms: millis(times.return_after_restart) });
         driver.take(Request::Event { event: started, reply: None }, &mut batch);
         driver.finish(batch).await?;
-        tracing::info!(events = replayed, runs = driver.federation.runs.len(), "journal replayed");
+        let (runs, snapshot) = (driver.federation.runs.len(), past.snapshot_seq);
+        tracing::info!(snapshot, events = past.replayed, runs, "the past was taken up");
         Ok((driver, handle))
     }
 
@@ -135,7 +169,9 @@ impl Driver {
         }
         self.finish(batch).await?;
         // So that nothing is left behind.
-        self.append(&[]).await
+        self.write().await?;
+        self.snapshots.finish(self.federation, self.clock, self.seq).await;
+        Ok(())
     }
 
     fn tick(&mut self) -> Timestamp {
@@ -163,6 +199,8 @@ impl Driver {
             Ok(effects) => {
                 batch.entries.push(JournalEntry { at_ms: at.0, kind: kind.into(), event_json });
                 batch.lines.extend(effects.iter().filter_map(log_line));
+                // As they are now: the run may forget them with what comes next.
+                batch.rounds.extend(archived(&self.federation, &effects));
                 batch.effects.extend(effects);
                 batch.replies.extend(reply.map(|reply| (reply, Ok(()))));
                 batch.touched.extend(touched);
@@ -176,14 +214,18 @@ impl Driver {
 
     /// Journals the batch, acts on it, answers.
     async fn finish(&mut self, mut batch: Batch) -> Result<(), CoordinatorError> {
-        self.unhurried.append(&mut batch.entries);
-        if !batch.is_unhurried() || self.unhurried.len() >= BATCH_MAX {
-            self.append(&batch.lines).await?;
+        let is_unhurried = batch.is_unhurried();
+        let has_lines = !batch.lines.is_empty();
+        self.unwritten.entries.append(&mut batch.entries);
+        self.unwritten.lines.append(&mut batch.lines);
+        self.unwritten.rounds.append(&mut batch.rounds);
+        if !is_unhurried || self.unwritten.entries.len() >= BATCH_MAX {
+            self.write().await?;
         }
         for effect in batch.effects {
             self.performer.perform(effect);
         }
-        if !batch.lines.is_empty() {
+        if has_lines {
             self.log_lines.send_modify(|changes| *changes += 1);
         }
         for (reply, answer) in batch.replies {
@@ -193,27 +235,66 @@ impl Driver {
         for query in batch.queries {
             query(&self.federation);
         }
-        self.check(&batch.touched);
-        Ok(())
-    }
-
-    /// Brings what waits for the journal there, with the `lines` that belong to it.
-    async fn append(&mut self, lines: &[LogLine]) -> Result<(), CoordinatorError> {
-        if !self.unhurried.is_empty() {
-            let _taking = meter::taking(Step::Journal);
-            self.store.append(self.term, &self.unhurried, lines, &[]).await?;
-            self.unhurried.clear();
+        for run in batch.touched.iter().filter_map(|id| self.federation.runs.get(id)) {
+            snapshots::report(&invariants::check_run(run), &self.standing);
         }
         Ok(())
     }
 
-    /// The same predicates that the simulation checks; here a violation is counted by the log, and rounds go on.
-    fn check(&self, touched: &[RunId]) {
-        for run in touched.iter().filter_map(|id| self.federation.runs.get(id)) {
-            for violation in invariants::check_run(run) {
-                tracing::error!(run = %run.id, invariant = violation.invariant, found = violation.found, "invariant violated");
+    /// Brings what waits for the journal there, however long it takes: what passes by itself is waited for. Meanwhile nothing
+    /// is acted upon and nobody is answered; who asks is told why.
+    async fn write(&mut self) -> Result<(), CoordinatorError> {
+        if self.unwritten.entries.is_empty() {
+            return Ok(());
+        }
+        let taking = meter::taking(Step::Journal);
+        let mut pause = PAUSE_MIN;
+        loop {
+            let Unwritten { entries, lines, rounds } = &self.unwritten;
+            match self.store.append(self.term, entries, lines, rounds).await {
+                Ok(seq) => {
+                    drop(taking);
+                    self.written(seq);
+                    return Ok(());
+                }
+                Err(error) if error.is_passing() => self.stall(&error),
+                Err(error) => return Err(error.into()),
             }
+            tokio::time::sleep(pause).await;
+            pause = PAUSE_MAX.min(pause * 2);
         }
+    }
+
+    fn stall(&self, error: &StoreError) {
+        if matches!(error, StoreError::Full { .. }) {
+            // A little room was kept for this.
+            disk::give_up_reserve(self.store.dir());
+        }
+        let reason = format!("the journal takes nothing: {}; it goes on by itself when it can", chain(error));
+        self.standing.send_modify(|standing| {
+            if standing.stall.is_none() {
+                tracing::error!("intake stopped: {reason}");
+            }
+            standing.stall = Some(Stop::go_on(standing.stall.as_ref(), reason));
+        });
+    }
+
+    /// The journal has everything, up to entry `seq`.
+    fn written(&mut self, seq: u64) {
+        let Unwritten { entries, .. } = std::mem::take(&mut self.unwritten);
+        self.seq = seq;
+        self.standing.send_if_modified(|standing| {
+            standing.journal_seq = seq;
+            let ended = standing.stall.take();
+            if let Some(Stop { since, .. }) = &ended {
+                tracing::info!(after_ms = now().ms_since(*since), "the journal takes entries again");
+            }
+            // A number that rises is no news worth waking everybody for.
+            ended.is_some()
+        });
+        let bytes = entries.iter().map(|entry| entry.event_json.len() as u64).sum();
+        self.snapshots.count(entries.len() as u64, bytes);
+        self.snapshots.begin_if_due(&self.federation, self.clock, seq);
     }
 }
 
@@ -251,3 +332,6 @@ async fn sleep_or_forever(duration: Option<Duration>) {
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,16 +9,22 @@
 //! | [`handle`] | the only way in for everybody else |
 //! | [`store`], [`spool`] | what must not be lost: journal, log, blobs; updates on their way into a model |
 //! | [`aggregation`] | the pipeline: spooled updates become the next model, chunk by chunk |
+//! | [`backup`] | everything in plain files, and back |
+//! | [`verify`] | whether every file holds what its name says |
 //! | [`rehearsal`] | the pipeline on made-up files, for those who measure it |
 //! | [`policies`] | which component answers which question |
 //! | [`sessions`] | open worker streams, and what the workers last said of themselves |
 //! | [`api`] | the gRPC services, one file each, thin; nothing decides anything there |
 //! | [`meter`] | where the time goes |
+//! | [`retention`] | what is kept of the past, and for how long |
+//! | [`disk`] | how full the disk is, and what follows from that |
 //! | [`server`] | the port: handshakes, then HTTP/2 |
 
 pub mod aggregation;
 mod api;
+pub mod backup;
 pub mod config;
+mod disk;
 mod driver;
 mod handle;
 mod house;
@@ -27,10 +33,12 @@ mod lead;
 mod meter;
 mod policies;
 pub mod rehearsal;
+mod retention;
 mod server;
 mod sessions;
 pub mod spool;
 pub mod store;
+pub mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use handle::CoordinatorHandle;
+pub use retention::Housekeeping;
 
 use crate::house::House;
 use crate::lead::Term;
@@ -68,6 +77,13 @@ pub enum CoordinatorError {
     JournalEntry { seq: u64, source: serde_json::Error },
     #[error("journal entry {seq} does not fit what came before it; restore the directory from a backup")]
     JournalRefused { seq: u64, source: Box<polder_core::federation::Refusal> },
+    #[error("the snapshot after journal entry {seq} cannot be read; restore the directory from a backup")]
+    Snapshot { seq: u64, source: serde_json::Error },
+    #[error(
+        "the snapshot after journal entry {seq} was made under rules {rules}, and this version knows them up to {ours}; \
+         start the newer version"
+    )]
+    SnapshotNewer { seq: u64, rules: u32, ours: u32 },
     #[error("`{}` cannot be written", path.display())]
     Write { path: std::path::PathBuf, source: std::io::Error },
     #[error("the server stopped")]

@@ -3,6 +3,7 @@
 mod coordinator;
 mod models;
 mod policies;
+mod rounds;
 mod runs;
 mod tokens;
 mod watch;
@@ -11,7 +12,7 @@ use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt};
 use polder_core::federation::Refusal;
-use polder_core::view::{ModelView, RoundView, RunView, WorkerView};
+use polder_core::view::{ModelView, RunView, WorkerView};
 use polder_core::{Digest, Event, RunId, WorkerName};
 use polder_proto::convert::parsed;
 use polder_proto::v1::operator_service_server::OperatorService;
@@ -28,7 +29,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Services, internal, permit, transfer};
+use super::{Services, internal, permit, storage_failed, transfer};
 
 pub(crate) struct Operators {
     pub(super) services: Services,
@@ -62,7 +63,9 @@ impl OperatorService for Operators {
             .services
             .handle
             .ask(|federation| federation.runs_in_order().map(|run| RunView::of(run, federation)).collect::<Vec<_>>());
-        Ok(Response::new(ListRunsResponse { runs_json: documents(&views.await?)? }))
+        let details = self.services.handle.details();
+        let views: Vec<RunView> = views.await?.into_iter().map(|view| details.told(view)).collect();
+        Ok(Response::new(ListRunsResponse { runs_json: documents(&views)? }))
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<GetRunResponse>, Status> {
@@ -72,18 +75,14 @@ impl OperatorService for Operators {
             Ok(RunView::of(run, federation))
         });
         let view = view.await?.map_err(|refusal| polder_proto::refused(&refusal))?;
+        let view = self.services.handle.details().told(view);
         Ok(Response::new(GetRunResponse { run_json: document(&view)? }))
     }
 
     async fn get_round(&self, request: Request<GetRoundRequest>) -> Result<Response<GetRoundResponse>, Status> {
         let GetRoundRequest { run, round } = request.into_inner();
         let id: RunId = parsed("run", &run)?;
-        let view = self.services.handle.ask(move |federation| {
-            let run = federation.runs.get(&id).ok_or_else(|| Refusal::UnknownRun { run: id.clone() })?;
-            let round = run.round(round).ok_or(Refusal::UnknownRound { run: id, round })?;
-            Ok(RoundView::of(run, round, federation))
-        });
-        let view = view.await?.map_err(|refusal: Refusal| polder_proto::refused(&refusal))?;
+        let view = rounds::view(&self.services, id, round).await?;
         Ok(Response::new(GetRoundResponse { round_json: document(&view)? }))
     }
 

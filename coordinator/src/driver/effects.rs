@@ -3,22 +3,26 @@
 mod failure;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use polder_core::effect::{AggregationTask, Assignment, Effect, Notice};
 use polder_core::id::QuestionId;
 use polder_core::policy::{AggregationQuestion, PlacementQuestion, PolicyChoice, PolicyKind, TensorShape};
-use polder_core::round::{AggregateReceipt, Kept};
-use polder_core::{AssignmentId, Event, Federation, RoundNumber, RunId};
+use polder_core::round::{AggregateReceipt, Kept, Phase};
+use polder_core::{AssignmentId, Digest, Event, Federation, RoundNumber, RunId};
 use polder_proto::{convert, v1};
 use polder_tensor::Layout;
 
-use self::failure::{AggregationFailure, PAUSES};
+use self::failure::{AggregationFailure, PASSING_PAUSE, PAUSES};
+use super::details::Said;
+use super::standing::room;
 use crate::aggregation::{Job, PolicyCall, aggregate, statistics};
 use crate::config::now;
-use crate::handle::CoordinatorHandle;
+use crate::handle::{CoordinatorHandle, HandleError};
 use crate::layouts::Layouts;
 use crate::meter::{self, Step};
 use crate::policies::Policies;
+use crate::retention::Remover;
 use crate::sessions::Sessions;
 use crate::spool::{Spool, SpoolError, SpooledUpdate};
 use crate::store::Store;
@@ -66,9 +70,9 @@ impl Performer {
             Effect::CancelAssignment { assignment, reason } => self.cancel(&assignment, reason),
             Effect::Aggregate(task) => self.aggregate(*task),
             Effect::ReleaseSpool { run, round } => self.release(run, round),
-            // The driver files rounds with the event that closed them.
+            // The driver archived it with the event that closed it.
             Effect::ArchiveRound { .. } => {}
-            Effect::RemoveBlobs { .. } => {}
+            Effect::RemoveBlobs { run, digests } => self.let_go(run, digests),
             Effect::Announce(notice) => announce(&notice),
         }
     }
@@ -85,6 +89,9 @@ impl Performer {
         }
         let performer = self.clone();
         tokio::spawn(async move {
+            let runs: Vec<RunId> = ask.demands.iter().map(|demand| demand.run.clone()).collect();
+            performer.room(&runs).await;
+            let _said = performer.say_asked(runs, &policy);
             let policies = performer.policies.clone();
             // In a task of its own, so that even a panic is an answer: a question without one would hold up all runs.
             let taking = meter::taking(Step::Placement);
@@ -118,34 +125,85 @@ impl Performer {
             let (run, round) = (task.run.clone(), task.round);
             let worker = performer.clone();
             let event = match tokio::spawn(async move { worker.aggregate_or_again(task).await }).await {
-                Ok(Ok(receipt)) => Event::Aggregated { run, round, receipt },
-                Ok(Err(failure)) if failure.is_policys_fault() => {
-                    Event::AggregationFailed { run, round, reason: chain(&failure) }
-                }
-                Ok(Err(failure)) => {
-                    let reason = format!("the coordinator could not aggregate: {}", chain(&failure));
-                    tracing::error!(%run, round, "{reason}");
-                    Event::AggregationImpossible { run, round, reason }
-                }
+                Ok(Ok(Some(receipt))) => Event::Aggregated { run, round, receipt },
+                Ok(Ok(None)) => return,
+                Ok(Err(failure)) => failed(run, round, &failure),
                 Err(error) => Event::AggregationFailed { run, round, reason: chain(&error) },
             };
             performer.answer(event);
         });
     }
 
-    /// Tries again what failed here and not in the policy.
-    async fn aggregate_or_again(&self, task: AggregationTask) -> Result<AggregateReceipt, AggregationFailure> {
-        for pause in PAUSES {
-            match self.try_aggregate(task.clone()).await {
-                Err(failure) if !failure.is_policys_fault() => {
-                    let (run, round, error) = (&task.run, task.round, chain(&failure));
-                    tracing::warn!(%run, round, error, "the round could not be aggregated; trying again in {pause:?}");
-                    tokio::time::sleep(pause).await;
-                }
-                done => return done,
+    /// Tries again what failed here and not in the policy: a few times, or for as long as it is wanted where it will pass by
+    /// itself. None once nobody wants it any more.
+    async fn aggregate_or_again(&self, task: AggregationTask) -> Result<Option<AggregateReceipt>, AggregationFailure> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let said = self.say_asked(vec![task.run.clone()], &task.policy);
+            let failure = match self.try_aggregate(task.clone()).await {
+                Ok(receipt) => return Ok(Some(receipt)),
+                Err(failure) if failure.is_policys_fault() || failure.is_final() => return Err(failure),
+                Err(failure) => failure,
+            };
+            drop(said);
+            let is_passing = failure.is_passing();
+            let Some(pause) = (if is_passing { Some(&PASSING_PAUSE) } else { pauses.next() }) else {
+                return Err(failure);
+            };
+            let (run, round, error) = (&task.run, task.round, chain(&failure));
+            tracing::warn!(%run, round, error, "the round could not be aggregated; trying again in {pause:?}");
+            let _said = self.say(vec![task.run.clone()], &format!("it is tried again every few seconds, as {error}"));
+            tokio::time::sleep(*pause).await;
+            if !self.still_wants(&task).await {
+                return Ok(None);
             }
         }
-        self.try_aggregate(task).await
+    }
+
+    /// Whether the round is still to be aggregated by this coordinator.
+    async fn still_wants(&self, task: &AggregationTask) -> bool {
+        let Some(handle) = &self.handle else { return false };
+        let (run, number) = (task.run.clone(), task.round);
+        let is_aggregating = handle.ask(move |federation| {
+            let round = federation.runs.get(&run).and_then(|run| run.round.as_ref());
+            round.is_some_and(|round| round.number == number && matches!(round.phase, Phase::Aggregation { .. }))
+        });
+        match is_aggregating.await {
+            Ok(is_aggregating) => is_aggregating,
+            // The disk that the journal waits for may be the one that this waits for.
+            Err(HandleError::Stalled { .. }) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Waits until the disk has room for the updates that an answer brings.
+    async fn room(&self, runs: &[RunId]) {
+        let Some(handle) = &self.handle else { return };
+        if let Err(reason) = handle.room() {
+            let _said = self.say(runs.to_vec(), &reason);
+            room(handle.standing()).await;
+        }
+    }
+
+    /// Tells who looks at `runs` that a policy is at it, and how long that may take.
+    fn say_asked(&self, runs: Vec<RunId>, policy: &PolicyChoice) -> Option<Said> {
+        let PolicyChoice::Pinned(pinned) = policy else { return None };
+        let host = self.policies.host();
+        if host.remembered(pinned.digest).is_some() {
+            return None;
+        }
+        let limit = Duration::from_millis(host.limits().compile_ms_max);
+        self.say(runs, &format!("its policy is compiled first, within {} s", limit.as_secs_f64()))
+    }
+
+    fn say(&self, runs: Vec<RunId>, text: &str) -> Option<Said> {
+        self.handle.as_ref().map(|handle| handle.details().say(runs, text))
+    }
+
+    fn let_go(&self, run: RunId, digests: Vec<Digest>) {
+        let Some(handle) = self.handle.clone() else { return };
+        let remover = Remover::new(self.store.blobs().clone(), handle);
+        tokio::spawn(async move { remover.let_go(run, digests).await });
     }
 
     async fn try_aggregate(&self, task: AggregationTask) -> Result<AggregateReceipt, AggregationFailure> {
@@ -211,6 +269,21 @@ impl Performer {
             }
         });
     }
+}
+
+/// What an aggregation that came to nothing says, of whom.
+fn failed(run: RunId, round: RoundNumber, failure: &AggregationFailure) -> Event {
+    let reason = chain(failure);
+    if failure.is_policys_fault() {
+        return Event::AggregationFailed { run, round, reason };
+    }
+    if let Some(assignment) = failure.lost() {
+        tracing::error!(%assignment, reason, "an update was lost after it was taken");
+        return Event::UpdateLost { assignment: assignment.clone(), reason };
+    }
+    let reason = format!("the coordinator could not aggregate: {reason}");
+    tracing::error!(%run, round, "{reason}");
+    Event::AggregationImpossible { run, round, reason }
 }
 
 /// The model's tensors, as policies are told of them.

@@ -96,7 +96,8 @@ async fn parts(house: &Arc<House>, lease: &Lease) -> Result<(Driver, Server, Coo
     let sessions = Sessions::default();
     let layouts = Layouts::new(store.blobs().clone());
     let performer = Performer::new(store.clone(), spool.clone(), policies.clone(), sessions.clone(), layouts.clone());
-    let (driver, handle) = Driver::recover(store.clone(), lease.term(), performer, &config.times).await?;
+    let (driver, handle) =
+        Driver::recover(store.clone(), lease.term(), performer, &config.times, config.housekeeping).await?;
     let services = Services {
         handle: handle.clone(),
         store: store.clone(),

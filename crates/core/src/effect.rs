@@ -19,7 +19,7 @@ pub enum Effect {
     SendAssignment(Box<Assignment>),
     /// Tell the worker that its assignment is no longer wanted.
     CancelAssignment { assignment: AssignmentId, reason: String },
-    /// Aggregate, and answer with `Aggregated`, `AggregationFailed` or `AggregationImpossible`.
+    /// Aggregate, and answer with `Aggregated`, `AggregationFailed`, `UpdateLost` or `AggregationImpossible`.
     Aggregate(Box<AggregationTask>),
     /// The round is over, and no seat it gave is still open: its spooled updates may go.
     ReleaseSpool { run: RunId, round: RoundNumber },

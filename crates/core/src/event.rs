@@ -125,6 +125,12 @@ pub enum Event {
         round: RoundNumber,
         reason: String,
     },
+    /// An update that was taken cannot be used after all: its file is gone or damaged, and there is no other copy. The rest is
+    /// aggregated without it.
+    UpdateLost {
+        assignment: AssignmentId,
+        reason: String,
+    },
     /// The coordinator's own storage failed; no policy is to blame, and the round is abandoned.
     AggregationImpossible {
         run: RunId,
@@ -161,6 +167,7 @@ impl Event {
             Self::EvaluationReceived { .. } => "evaluation-received",
             Self::Aggregated { .. } => "aggregated",
             Self::AggregationFailed { .. } => "aggregation-failed",
+            Self::UpdateLost { .. } => "update-lost",
             Self::AggregationImpossible { .. } => "aggregation-impossible",
             Self::TimePassed => "time-passed",
         }

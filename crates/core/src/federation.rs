@@ -148,6 +148,10 @@ impl Federation {
                 let reason = tidy_reason(&reason);
                 self.round_event(&run, round, RoundEvent::AggregationFailed { reason }, &mut effects)?;
             }
+            Event::UpdateLost { assignment, reason } => {
+                let reason = tidy_reason(&reason);
+                self.seat_event(assignment, |worker| RoundEvent::UpdateLost { worker, reason }, &mut effects)?;
+            }
             Event::AggregationImpossible { run, round, reason } => {
                 let reason = tidy_reason(&reason);
                 self.round_event(&run, round, RoundEvent::Stranded { reason }, &mut effects)?;

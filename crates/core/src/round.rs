@@ -24,6 +24,7 @@ pub mod outcome;
 pub mod policies;
 pub mod reporting;
 pub mod seat;
+pub mod seats;
 pub mod selection;
 pub mod standby;
 
@@ -37,6 +38,7 @@ pub use event::{RoundEffect, RoundEvent, RoundRefusal};
 pub use outcome::Outcome;
 pub use policies::Policies;
 pub use seat::{Evaluation, Seat, SeatState, UpdateReceipt};
+pub use seats::Seats;
 pub use selection::Selection;
 
 use crate::digest::Digest;
@@ -115,7 +117,7 @@ pub struct Round {
     /// Set with the first assignment.
     pub deadline: Option<Timestamp>,
     /// The cohort, in the one order in which its updates are aggregated.
-    pub seats: BTreeMap<WorkerName, Seat>,
+    pub seats: Seats,
     pub phase: Phase,
     /// Not before this is a placement policy that declined asked again, or one at all after an abandoned round.
     pub quiet_until: Option<Timestamp>,
@@ -183,7 +185,7 @@ impl Round {
             base,
             opened_at: now,
             deadline: None,
-            seats: BTreeMap::new(),
+            seats: Seats::default(),
             phase: Phase::Selection(Selection::new(now)),
             quiet_until: None,
             placement: PolicyChoice::Pinned(placement),
@@ -232,6 +234,7 @@ impl Round {
             }
             RoundEvent::Aggregated { receipt } => self.commit(receipt, &mut effects)?,
             RoundEvent::AggregationFailed { reason } => self.aggregation_failed(&reason, &mut effects)?,
+            RoundEvent::UpdateLost { worker, reason } => self.lose_update(terms, worker, &reason, &mut effects)?,
             RoundEvent::TimePassed => {}
         }
         self.expire(now, &mut effects);
@@ -249,23 +252,19 @@ impl Round {
     /// Updates (or evaluations) that are in.
     #[must_use]
     pub fn reported(&self) -> u32 {
-        self.count(Seat::has_reported)
+        self.seats.reported()
     }
 
     /// Seats that may still report.
     #[must_use]
     pub fn active(&self) -> u32 {
-        self.count(Seat::is_active)
+        self.seats.active()
     }
 
     /// Seats of workers that went missing and may return.
     #[must_use]
     pub fn lost(&self) -> u32 {
-        self.count(|seat| matches!(seat.state, SeatState::Lost { .. }))
-    }
-
-    fn count(&self, which: impl Fn(&Seat) -> bool) -> u32 {
-        u32::try_from(self.seats.values().filter(|seat| which(seat)).count()).unwrap_or(u32::MAX)
+        self.seats.lost()
     }
 
     /// When time alone would change something. While a placement question is under way (`is_asking`), nothing new is
@@ -328,8 +327,8 @@ impl Round {
         RoundRefusal::WrongPhase { round: self.number, phase: self.phase.name() }
     }
 
-    fn seat_mut(&mut self, worker: &WorkerName) -> Result<&mut Seat, RoundRefusal> {
-        self.seats.get_mut(worker).ok_or_else(|| RoundRefusal::NotInCohort { worker: worker.clone() })
+    fn seat(&self, worker: &WorkerName) -> Result<&Seat, RoundRefusal> {
+        self.seats.get(worker).ok_or_else(|| RoundRefusal::NotInCohort { worker: worker.clone() })
     }
 
     /// Records a decision. A worker that comes and goes for days must not fill the memory: the first and the last are kept.

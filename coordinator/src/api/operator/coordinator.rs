@@ -5,6 +5,7 @@ use polder_proto::{PROTOCOL_NEWEST, PROTOCOL_OLDEST};
 use tonic::Status;
 
 use crate::api::Services;
+use crate::meter;
 
 pub(super) async fn view(services: &Services) -> Result<CoordinatorView, Status> {
     let coordinators = services.members.all().into_iter().map(|seen| MemberView {
@@ -13,6 +14,7 @@ pub(super) async fn view(services: &Services) -> Result<CoordinatorView, Status>
         leads: seen.leads,
         seen_ms_ago: seen.seen_ms_ago,
     });
+    let standing = services.handle.standing().borrow().clone();
     Ok(CoordinatorView {
         endpoint: services.endpoint.to_string(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -22,7 +24,12 @@ pub(super) async fn view(services: &Services) -> Result<CoordinatorView, Status>
         epoch: services.tenure.epoch,
         database: services.store.database_kind().into(),
         blobs: services.store.blobs().objects().map_or("local", |objects| objects.address()).into(),
+        intake: standing.intake(),
+        disk_free_bytes: standing.disk_free_bytes,
+        journal_seq: standing.journal_seq,
+        snapshot_seq: standing.snapshot_seq,
+        invariant_violations: standing.violations,
         coordinators: coordinators.collect(),
-        ..CoordinatorView::default()
+        steps: meter::steps(),
     })
 }

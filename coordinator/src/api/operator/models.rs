@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
 use super::{storage_failed, transfer};
-use crate::api::Services;
 use crate::api::transfer::Piece;
+use crate::api::{Services, room};
 use crate::store::{BlobWriter, StoreError};
 
 /// Largest model taken: 64 GiB.
@@ -50,6 +50,7 @@ pub(super) async fn upload(services: &Services, mut stream: Streaming<UploadMode
     if services.store.blobs().holds(&announced).await.map_err(storage_failed)? {
         return Ok(());
     }
+    room(services)?;
     let writer = services.store.blobs().writer().map_err(storage_failed)?;
     let bytes = header.bytes;
     let data = |request: UploadModelRequest| match request.message {

@@ -2,7 +2,7 @@
 
 use polder_core::policy::{AggregationTraits, PolicyKind, PolicyRef};
 use polder_core::spec::RunSpec;
-use polder_core::{Event, RunId};
+use polder_core::{Digest, Event, RunId};
 use polder_proto::unwelcome;
 use tonic::{Code, Status};
 
@@ -18,6 +18,9 @@ pub(super) async fn submit(services: &Services, spec: &str) -> Result<RunId, Sta
     let mut spec: RunSpec =
         serde_json::from_str(spec).map_err(|error| bad(format!("the run cannot be read: {error}")))?;
     spec.check().map_err(|error| bad(error.to_string()))?;
+    // Until the run is there, its model must not go.
+    let digest = spec.model.digest;
+    let _claim = services.handle.claims().claim(digest).ok_or_else(|| missing(&digest))?;
     check_model(services, &spec).await?;
     spec.placement = policies::vouched(services, spec.placement).await?;
     spec.aggregation = policies::vouched(services, spec.aggregation).await?;
@@ -28,12 +31,15 @@ pub(super) async fn submit(services: &Services, spec: &str) -> Result<RunId, Sta
     Ok(run)
 }
 
+fn missing(digest: &Digest) -> Status {
+    let text = format!("model {digest} is not here; upload it before the run is submitted");
+    unwelcome(Code::InvalidArgument, "bad_spec", text)
+}
+
 async fn check_model(services: &Services, spec: &RunSpec) -> Result<(), Status> {
     let bad = |text: String| unwelcome(Code::InvalidArgument, "bad_spec", text);
     let layout = services.layouts.of(&spec.model.digest).await.map_err(|error| match error {
-        LayoutError::Store(StoreError::BlobMissing { digest }) => {
-            bad(format!("model {digest} is not here; upload it before the run is submitted"))
-        }
+        LayoutError::Store(StoreError::BlobMissing { digest }) => missing(&digest),
         LayoutError::Store(error) => storage_failed(error),
         error => bad(chain(&error)),
     })?;

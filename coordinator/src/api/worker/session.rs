@@ -9,7 +9,7 @@ use polder_proto::v1::coordinator_message::Message as Outbound;
 use polder_proto::v1::worker_message::Message as Inbound;
 use polder_proto::v1::{CoordinatorMessage, Heartbeat, Hello, Welcome, WorkerMessage};
 use polder_proto::{convert, negotiate, unwelcome};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
@@ -17,10 +17,12 @@ use tonic::{Code, Status, Streaming};
 use super::Answers;
 use crate::api::Services;
 use crate::driver::millis;
-use crate::handle::HandleError;
+use crate::handle::{CoordinatorHandle, HandleError};
 
 /// Assignments a worker may say it still holds.
 const HOLDING_MAX: usize = 2048;
+/// Reports of a worker that may wait for the driver; one that brings more waits with them.
+const REPORTS_MAX: usize = 256;
 /// How long the first message may take.
 const HELLO: Duration = Duration::from_secs(10);
 
@@ -53,12 +55,20 @@ pub(super) async fn open(
         let connected = Event::WorkerConnected { worker: worker.clone(), session: id, capacity, holding };
         let connected = services.handle.apply(connected).await;
         let is_connected = connected.is_ok();
+        let is_unsure = matches!(connected, Err(HandleError::Stalled { .. }));
         // Whoever asked may have left; the reader will notice.
         let _ = opened.send(connected.map(|()| session));
         if is_connected {
-            Reader { services, worker, region, session: id }.run(inbound, end).await;
+            let reader = Reader { services: services.clone(), worker: worker.clone(), region, session: id };
+            reader.run(inbound, end).await;
         } else {
             services.sessions.close(&worker, id);
+        }
+        if is_unsure {
+            // The journal may still take it: then the worker came, and has gone.
+            let reason = "the coordinator could not take it".into();
+            let grace_ms = millis(services.times.return_after_break);
+            services.handle.tell(Event::WorkerDisconnected { worker, session: id, grace_ms, reason }).await;
         }
     });
     let session = answer.await.map_err(|_| Status::unavailable("the coordinator is stopping"))??;
@@ -98,23 +108,28 @@ impl Reader {
     /// Listens until the stream ends, then tells the driver why.
     async fn run(self, inbound: Streaming<WorkerMessage>, end: CancellationToken) {
         let times = self.services.times;
+        let (reports, waiting) = mpsc::channel(REPORTS_MAX);
+        let passing_on = tokio::spawn(pass_on(self.services.handle.clone(), self.worker.clone(), waiting));
         let (reason, grace) = tokio::select! {
-            ended = self.listen(inbound) => ended,
+            ended = self.listen(inbound, &reports) => ended,
             () = end.cancelled() => ("its stream was closed".into(), times.return_after_break),
         };
         self.services.sessions.close(&self.worker, self.session);
         end.cancel();
+        // What it said before it went comes first.
+        drop(reports);
+        let _ = passing_on.await;
         let grace_ms = millis(grace);
         let Self { services, worker, session, .. } = self;
         services.handle.tell(Event::WorkerDisconnected { worker, session, grace_ms, reason }).await;
     }
 
-    async fn listen(&self, mut inbound: Streaming<WorkerMessage>) -> (String, Duration) {
+    async fn listen(&self, mut inbound: Streaming<WorkerMessage>, reports: &mpsc::Sender<Event>) -> (String, Duration) {
         let times = self.services.times;
         loop {
             match tokio::time::timeout(times.silence, inbound.message()).await {
                 Ok(Ok(Some(WorkerMessage { message }))) => {
-                    if let Err(reason) = self.take(message).await {
+                    if let Err(reason) = self.take(message, reports).await {
                         return (reason, times.return_after_break);
                     }
                 }
@@ -128,7 +143,7 @@ impl Reader {
         }
     }
 
-    async fn take(&self, message: Option<Inbound>) -> Result<(), String> {
+    async fn take(&self, message: Option<Inbound>, reports: &mpsc::Sender<Event>) -> Result<(), String> {
         let id = |id| convert::assignment_id(id, &self.worker).map_err(|malformed| malformed.to_string());
         let event = match message {
             Some(Inbound::Heartbeat(heartbeat)) => {
@@ -140,11 +155,7 @@ impl Reader {
                 self.services.sessions.report_progress(&self.worker, &self.region, progress);
                 return Ok(());
             }
-            Some(Inbound::Accepted(accepted)) => {
-                // Nothing follows from it, so nobody waits for it.
-                self.services.handle.tell(Event::AssignmentAccepted { assignment: id(accepted.assignment)? }).await;
-                return Ok(());
-            }
+            Some(Inbound::Accepted(accepted)) => Event::AssignmentAccepted { assignment: id(accepted.assignment)? },
             Some(Inbound::Declined(declined)) => {
                 let reason = tidy_reason(&declined.reason);
                 Event::AssignmentDeclined { assignment: id(declined.assignment)?, reason }
@@ -161,13 +172,24 @@ impl Reader {
             Some(Inbound::Hello(_)) => return Err("it said Hello twice".into()),
             None => return Err("it said something this coordinator does not know; is it newer?".into()),
         };
-        match self.services.handle.apply(event).await {
-            Ok(()) => Ok(()),
+        reports.send(event).await.map_err(|_| "the coordinator is stopping".to_owned())
+    }
+}
+
+/// Hands on what a worker reports, in order and beside its stream: heartbeats go on though the journal takes nothing.
+async fn pass_on(handle: CoordinatorHandle, worker: WorkerName, mut reports: mpsc::Receiver<Event>) {
+    while let Some(event) = reports.recv().await {
+        // Nothing follows from a word that it is at it, so nobody waits for that.
+        if let Event::AssignmentAccepted { .. } = event {
+            handle.tell(event).await;
+            continue;
+        }
+        match handle.deliver(event).await {
+            Ok(()) => {}
             Err(HandleError::Refused(refusal)) => {
-                tracing::info!(worker = %self.worker, code = refusal.code(), %refusal, "a report was refused");
-                Ok(())
+                tracing::info!(%worker, code = refusal.code(), %refusal, "a report was refused");
             }
-            Err(error) => Err(error.to_string()),
+            Err(_) => return,
         }
     }
 }

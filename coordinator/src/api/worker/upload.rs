@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
 use crate::api::transfer::Piece;
-use crate::api::{Services, internal, transfer};
+use crate::api::{Services, internal, room, transfer};
 use crate::driver::blocking;
 use crate::spool::{Announced, Receiver, SpoolError};
 
@@ -82,6 +82,7 @@ async fn take(
         Admission::Open { base } => base,
         Admission::Counted => return Ok(()),
     };
+    room(services)?;
     let layout = services.layouts.of(&base).await.map_err(internal)?;
     let announced = Announced { assignment: assignment.clone(), layout, digest: receipt.update, bytes: receipt.bytes };
     spool(services, announced, offset, stream).await?;

@@ -14,6 +14,9 @@ use crate::spool::SpoolError;
 /// that is away for a moment, has twenty seconds to pass.
 pub(super) const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
 
+/// Pause before the next attempt at what passes by itself, however often it takes: a full disk, an object store that is away.
+pub(super) const PASSING_PAUSE: Duration = Duration::from_secs(2);
+
 /// Its text is the reason that the round records.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AggregationFailure {
@@ -39,6 +42,33 @@ impl AggregationFailure {
             Self::Policy(UnusablePolicy::Policy(error)) | Self::Answer(error) => is_policys(error),
             Self::Pipeline(error) => error.is_policys_fault(),
             Self::Policy(UnusablePolicy::Store(_)) | Self::Layout(_) | Self::Spool(_) | Self::Missing { .. } => false,
+        }
+    }
+
+    /// Whether another look would find the same: what is damaged was put aside. What is not there may be there in a moment.
+    pub(super) fn is_final(&self) -> bool {
+        self.lost().is_some() && !matches!(self, Self::Missing { .. })
+    }
+
+    /// The update that cannot be had any more, if that is what is wrong: the others can be aggregated without it.
+    pub(super) fn lost(&self) -> Option<&AssignmentId> {
+        match self {
+            Self::Missing { assignment }
+            | Self::Spool(SpoolError::Corrupt { assignment, .. } | SpoolError::ObjectCorrupt { assignment, .. }) => {
+                Some(assignment)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is worth waiting, however long: somebody will free some space, or bring the storage back.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Policy(UnusablePolicy::Store(error))
+            | Self::Layout(LayoutError::Store(error))
+            | Self::Pipeline(AggregationError::Store(error)) => error.is_passing(),
+            Self::Spool(error) => error.is_passing(),
+            _ => false,
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Phase, Round, RoundEffect, RoundRefusal};
+use super::{Outcome, Phase, Round, RoundEffect, RoundRefusal, SeatState, Terms};
 use crate::digest::Digest;
+use crate::id::WorkerName;
 use crate::policy::{PolicyChoice, PolicyKind, STATE_BYTES_MAX, tidy_reason};
 use crate::time::Timestamp;
 
@@ -112,6 +113,33 @@ impl Round {
         }
         if kept.state.len() > STATE_BYTES_MAX {
             return Err(format!("its state has {} bytes; at most {STATE_BYTES_MAX} are kept", kept.state.len()));
+        }
+        Ok(())
+    }
+
+    /// The rest is aggregated without the update of `worker`, if it is still a quorum.
+    pub(super) fn lose_update(
+        &mut self,
+        terms: &Terms,
+        worker: WorkerName,
+        reason: &str,
+        effects: &mut Vec<RoundEffect>,
+    ) -> Result<(), RoundRefusal> {
+        let Phase::Aggregation { .. } = self.phase else { return Err(self.wrong_phase()) };
+        let round = self.number;
+        let seat = self.seat(&worker)?;
+        if seat.receipt().is_none() {
+            return Err(RoundRefusal::NothingNew { worker, round });
+        }
+        self.seats.set_state(&worker, SeatState::Failed { reason: format!("its update was lost: {reason}") });
+        let text = format!("the update of {worker} was lost: {reason}");
+        self.note(text.clone());
+        effects.push(RoundEffect::Announce { worker: Some(worker), kind: "update-lost", text });
+        let (left, quorum) = (self.reported(), terms.quorum);
+        if left >= quorum {
+            effects.push(RoundEffect::Aggregate);
+        } else {
+            self.abandon(format!("{left} of {quorum} updates that a quorum needs are left"), effects);
         }
         Ok(())
     }

@@ -75,6 +75,11 @@ pub enum RoundEvent {
     AggregationFailed {
         reason: String,
     },
+    /// An update that was counted on cannot be read any more.
+    UpdateLost {
+        worker: WorkerName,
+        reason: String,
+    },
     Cancelled {
         reason: String,
     },

@@ -93,3 +93,18 @@ fn a_cancelled_round_is_abandoned_in_any_phase() {
     let mut play = two_reported().event(cancelled()).phase_is("abandoned");
     assert!(matches!(play.refused(cancelled()), RoundRefusal::Closed { .. }));
 }
+
+#[test]
+fn an_update_that_is_lost_is_left_out_if_the_others_are_a_quorum() {
+    let lost = |name: &str| RoundEvent::UpdateLost { worker: worker(name), reason: "its file is damaged".into() };
+    let three = || round_of(3, 0, 2).placed(&["a", "b", "c"]).reported("a").reported("b").reported("c");
+    let play = three().event(lost("b")).phase_is("aggregation").says("the update of b was lost: its file is damaged");
+    assert!(play.asked.contains(&RoundEffect::Aggregate));
+    let mut play = play.event(RoundEvent::Aggregated { receipt: aggregate_of(2) }).phase_is("committed");
+    assert!(matches!(play.refused(lost("a")), RoundRefusal::WrongPhase { .. }), "what was counted stays counted");
+
+    let mut play = three().event(lost("b"));
+    assert!(matches!(play.refused(lost("b")), RoundRefusal::NothingNew { .. }));
+    assert!(matches!(play.refused(lost("d")), RoundRefusal::NotInCohort { .. }));
+    play.event(lost("c")).phase_is("abandoned").says("1 of 2 updates that a quorum needs are left");
+}
