@@ -9,11 +9,12 @@
 //! before anybody is told that it was taken: whoever leads next finds it. Everything here blocks: call it where blocking
 //! is allowed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polder_core::digest::Algorithm;
@@ -29,6 +30,7 @@ mod name;
 mod receiver;
 mod shared;
 
+pub(crate) use name::digest_in;
 pub use receiver::Receiver;
 
 use index::{Index, make_folder, move_flat_files};
@@ -117,6 +119,10 @@ pub struct Held {
     pub whole: bool,
 }
 
+/// The folders of rounds, and whether they are on disk under their names. Locked while folders are made and removed, so
+/// that nobody finds half of a path.
+type Folders = BTreeMap<(RunId, RoundNumber), Arc<AtomicBool>>;
+
 /// The spool of one coordinator. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Spool {
@@ -124,8 +130,7 @@ pub struct Spool {
     index: Arc<Mutex<Index>>,
     /// Assignments with an open [`Receiver`].
     receiving: Arc<Mutex<BTreeSet<AssignmentId>>>,
-    /// Held while folders are made and removed, so that nobody finds half of a path.
-    folders: Arc<Mutex<()>>,
+    folders: Arc<Mutex<Folders>>,
     intact: Intact,
     objects: Option<Objects>,
 }
@@ -183,11 +188,14 @@ impl Spool {
         if digest.algorithm != Algorithm::Blake3 {
             return Ok(None);
         }
-        let found = |bytes| SpooledUpdate { assignment: assignment.clone(), digest: *digest, path: path.clone(), bytes };
+        let found =
+            |bytes| SpooledUpdate { assignment: assignment.clone(), digest: *digest, path: path.clone(), bytes };
         if let Some(bytes) = self.intact.known(&path) {
             return Ok(Some(found(bytes)));
         }
         let _turn = self.intact.turn(&path);
+        // Its upload may have been cut between its name and the disk.
+        self.sync_file(assignment, &path)?;
         let corrupt = match self.intact.look(&path, digest).map_err(SpoolError::io("read", &path))? {
             Look::Intact { bytes } => return Ok(Some(found(bytes))),
             Look::Absent => None,
@@ -231,7 +239,8 @@ impl Spool {
             self.intact.forget(&self.path(&assignment, &digest, state));
         }
         {
-            let _folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut folders = self.folders();
+            folders.remove(&(run.clone(), round));
             let of_run = self.dir.join(run.to_string());
             let of_round = of_run.join(round.to_string());
             absent_is_good(fs::remove_dir_all(&of_round)).map_err(SpoolError::io("remove", &of_round))?;
@@ -268,8 +277,34 @@ impl Spool {
 
     /// Makes the folder that a file is about to be made in.
     fn make_folder(&self, AssignmentId { run, round, .. }: &AssignmentId) -> Result<PathBuf, SpoolError> {
-        let _folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        make_folder(&self.dir, run, *round)
+        let mut folders = self.folders();
+        let folder = make_folder(&self.dir, run, *round)?;
+        folders.entry((run.clone(), *round)).or_default();
+        Ok(folder)
+    }
+
+    /// Brings the names in a round's folder to the disk, and the folder's own unless they are there.
+    fn sync_folder(&self, AssignmentId { run, round, .. }: &AssignmentId) -> Result<(), SpoolError> {
+        let is_on_disk = self.folders().get(&(run.clone(), *round)).cloned().unwrap_or_default();
+        let of_run = self.dir.join(run.to_string());
+        sync_folder(&of_run.join(round.to_string()))?;
+        if !is_on_disk.load(Ordering::Acquire) {
+            sync_folder(&of_run)?;
+            sync_folder(&self.dir)?;
+            is_on_disk.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn sync_file(&self, assignment: &AssignmentId, path: &Path) -> Result<(), SpoolError> {
+        match File::open(path) {
+            Ok(file) => {
+                file.sync_data().map_err(SpoolError::io("sync", path))?;
+                self.sync_folder(assignment)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(SpoolError::io("open", path)(error)),
+        }
     }
 
     fn drop_file(&self, assignment: &AssignmentId, digest: &Digest, state: State) -> Result<(), SpoolError> {
@@ -288,6 +323,10 @@ impl Spool {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn folders(&self) -> MutexGuard<'_, Folders> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn receiving(&self) -> MutexGuard<'_, BTreeSet<AssignmentId>> {
@@ -336,6 +375,10 @@ fn file_bytes(path: &Path) -> Result<Option<u64>, SpoolError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(SpoolError::Io { action: "look at", path: path.to_path_buf(), source }),
     }
+}
+
+fn sync_folder(folder: &Path) -> Result<(), SpoolError> {
+    sync_dir(folder).map_err(SpoolError::io("sync", folder))
 }
 
 /// Removes a file that may be gone already.

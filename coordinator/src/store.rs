@@ -21,22 +21,23 @@ use polder_core::RunId;
 pub mod archive;
 pub mod blobs;
 mod database;
+pub(crate) mod dump;
 mod error;
 pub(crate) mod intact;
 pub mod journal;
-pub(crate) mod room;
-pub mod objects;
 pub mod lease;
+pub mod objects;
+pub(crate) mod room;
 mod shared;
 pub mod snapshot;
 
 pub use archive::{Prune, Pruned};
 pub(crate) use blobs::PlacedWriter;
 pub use blobs::{BlobWriter, Blobs};
-pub use objects::{ObjectStoreUrl, Objects, ObjectsError};
 pub use error::StoreError;
 pub use journal::{ArchivedRound, JournalEntry, LogEntry, LogLine, Recorded};
 pub use lease::{Leader, Member, MemberSeen, Term};
+pub use objects::{ObjectStoreUrl, Objects, ObjectsError};
 pub use snapshot::Snapshot;
 
 use database::Database;
@@ -65,7 +66,11 @@ impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let given = |address: &Option<String>| address.is_some();
         let (database, blobs) = (given(&self.database), given(&self.blobs));
-        f.debug_struct("StoreConfig").field("dir", &self.dir).field("database", &database).field("blobs", &blobs).finish()
+        f.debug_struct("StoreConfig")
+            .field("dir", &self.dir)
+            .field("database", &database)
+            .field("blobs", &blobs)
+            .finish()
     }
 }
 

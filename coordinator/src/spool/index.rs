@@ -85,21 +85,23 @@ pub(super) fn move_flat_files(dir: &Path) -> Result<(), SpoolError> {
         let to = make_folder(dir, &run, round)?;
         let (from, path) = (dir.join(&name), to.join(file.to_string()));
         fs::rename(&from, &path).map_err(SpoolError::io("move", &from))?;
-        sync_dir(&to).map_err(SpoolError::io("sync", &to))?;
+        for folder in to.ancestors().take_while(|folder| folder.starts_with(dir)) {
+            sync_dir(folder).map_err(SpoolError::io("sync", folder))?;
+        }
     }
     Ok(())
 }
 
-/// Makes the folder of a round, durably.
+/// Makes the folder of a round; its name is brought to the disk with the first that must be found in it.
 pub(super) fn make_folder(dir: &Path, run: &RunId, round: RoundNumber) -> Result<std::path::PathBuf, SpoolError> {
     let of_run = dir.join(run.to_string());
     let of_round = of_run.join(round.to_string());
     if of_round.is_dir() {
         return Ok(of_round);
     }
-    for (parent, folder) in [(dir, &of_run), (&of_run, &of_round)] {
+    for folder in [&of_run, &of_round] {
         match fs::create_dir(folder) {
-            Ok(()) => sync_dir(parent).map_err(SpoolError::io("sync", parent))?,
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(SpoolError::io("create", folder)(error)),
         }

@@ -74,6 +74,11 @@ pub(super) fn assignment_of(key: &Key) -> Option<(AssignmentId, Digest)> {
     Some((assignment, blake3(hex)?))
 }
 
+/// What an object that is an update should hold.
+pub(crate) fn digest_in(key: &Key) -> Option<Digest> {
+    assignment_of(key).map(|(_, digest)| digest)
+}
+
 /// The folder of all updates in the object store; of a round's; of an assignment's.
 pub(super) fn all_keys() -> Key {
     Key::from(OBJECTS)

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use polder_core::Digest;
 use polder_tensor::UpdateCheck;
@@ -11,7 +11,20 @@ use super::name::State;
 use super::{Announced, Spool, SpoolError, SpooledUpdate, Turn, recheck};
 use crate::meter::{self, Step};
 use crate::store::room::reserve;
-use crate::store::sync_dir;
+
+/// What a file is called, and whose it is to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Unfinished.
+    Partial,
+    /// Whole, under the final name that this upload has given it.
+    Named,
+    /// Whole since an earlier upload.
+    Earlier,
+}
+
+/// What may be written and not yet on disk; more would make the end of a large upload a long wait for it.
+const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
 
 /// Takes the bytes of one update. Dropped before the end, it leaves the good bytes for a later
 /// [`resume`](Spool::resume).
@@ -21,10 +34,10 @@ pub struct Receiver {
     announced: Announced,
     file: File,
     path: PathBuf,
-    /// Whether the file already has its final name.
-    whole: bool,
+    standing: Standing,
     /// `None` after something went wrong.
     check: Option<UpdateCheck>,
+    unsynced_bytes: u64,
     _turn: Turn,
 }
 
@@ -58,7 +71,9 @@ impl Receiver {
             }
             return Err(error);
         }
-        Ok(Self { spool: spool.clone(), announced, file, path, whole, check: Some(check), _turn: turn })
+        let standing = if whole { Standing::Earlier } else { Standing::Partial };
+        let (spool, check) = (spool.clone(), Some(check));
+        Ok(Self { spool, announced, file, path, standing, check, unsynced_bytes: 0, _turn: turn })
     }
 
     /// How many bytes are here.
@@ -76,6 +91,11 @@ impl Receiver {
             return Err(fault.into());
         }
         self.file.write_all(piece).map_err(|error| self.gives_way("write", error))?;
+        self.unsynced_bytes += piece.len() as u64;
+        if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
+            self.file.sync_data().map_err(|error| self.gives_way("sync", error))?;
+            self.unsynced_bytes = 0;
+        }
         self.check = Some(check);
         Ok(())
     }
@@ -107,26 +127,42 @@ impl Receiver {
     /// connection must not be able to take it away.
     fn drop_file(&self) -> Result<(), SpoolError> {
         let Announced { assignment, digest, .. } = &self.announced;
-        if self.whole { Ok(()) } else { self.spool.drop_file(assignment, digest, State::Partial) }
+        match self.standing {
+            Standing::Partial => self.spool.drop_file(assignment, digest, State::Partial),
+            Standing::Named => self.spool.drop_file(assignment, digest, State::Whole),
+            Standing::Earlier => Ok(()),
+        }
     }
 
-    fn publish(&self, digest: Digest) -> Result<PathBuf, SpoolError> {
-        let assignment = &self.announced.assignment;
-        let path = self.spool.path(assignment, &digest, State::Whole);
+    /// Where updates lie here alone, the file is named first: then bytes and name are on disk after one wait instead of two.
+    /// Nobody relies on a name before; what a crash leaves under it is read to its end before it is used.
+    fn publish(&mut self, digest: Digest) -> Result<PathBuf, SpoolError> {
+        let _taking = meter::taking(Step::Spool);
+        let path = self.spool.path(&self.announced.assignment, &digest, State::Whole);
+        let is_shared = self.spool.objects.is_some();
+        if !is_shared {
+            self.name(&path)?;
+        }
         // Also when it had its name already: the crash that interrupted the first time may have come before the sync.
         self.file.sync_data().map_err(|error| self.gives_way("sync", error))?;
-        self.spool.store(assignment, &digest, &self.file, self.announced.bytes)?;
-        if !self.whole {
-            fs::rename(&self.path, &path).map_err(|error| {
+        if is_shared {
+            self.spool.store(&self.announced.assignment, &digest, &self.file, self.announced.bytes)?;
+            self.name(&path).inspect_err(|_| {
                 // The round is over, and its folder gone: its object must not stay.
-                let _ = self.spool.unstore(assignment, &digest);
-                SpoolError::io("rename", &self.path)(error)
+                let _ = self.spool.unstore(&self.announced.assignment, &digest);
             })?;
-            self.spool.index().insert(assignment, digest, State::Whole);
         }
-        let folder = path.parent().unwrap_or(&self.spool.dir);
-        sync_dir(folder).map_err(SpoolError::io("sync", folder))?;
+        self.spool.sync_folder(&self.announced.assignment)?;
         self.spool.intact.vouch(&path);
         Ok(path)
+    }
+
+    fn name(&mut self, path: &Path) -> Result<(), SpoolError> {
+        if self.standing == Standing::Partial {
+            fs::rename(&self.path, path).map_err(SpoolError::io("rename", &self.path))?;
+            self.standing = Standing::Named;
+            self.spool.index().insert(&self.announced.assignment, self.announced.digest, State::Whole);
+        }
+        Ok(())
     }
 }

@@ -2,17 +2,20 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use object_store::path::Path as Key;
 use polder_core::digest::Algorithm;
 use polder_core::{AssignmentId, Digest};
 use tempfile::NamedTempFile;
 
+use super::index::Index;
 use super::name::{self, State};
 use super::{Held, Spool, SpoolError};
-use crate::store::intact::{Hashing, Look};
+use crate::store::intact::{Hashing, Intact, Look};
 use crate::store::room::reserve;
-use crate::store::sync_dir;
+use crate::store::{Objects, sync_dir};
 
 /// Names the object store that has every finished update of this spool's.
 const MARKER: &str = "objects";
@@ -78,11 +81,45 @@ impl Spool {
         file.as_file().sync_data().map_err(SpoolError::io("sync", file.path()))?;
         let path = self.path(assignment, digest, State::Whole);
         file.persist(&path).map_err(|error| SpoolError::io("create", &path)(error.error))?;
-        sync_dir(&folder).map_err(SpoolError::io("sync", &folder))?;
+        self.sync_folder(assignment)?;
         self.index().insert(assignment, *digest, State::Whole);
         self.intact.vouch(&path);
         tracing::info!(%assignment, bytes, "fetched an update from the object store");
         Ok(Some(bytes))
+    }
+
+    /// The spool of another process, as it is now: for reading only.
+    pub(crate) fn attach(dir: &Path, objects: Option<Objects>) -> Result<Self, SpoolError> {
+        let index = Arc::new(Mutex::new(Index::read(dir)?));
+        let intact = Intact::new(dir.with_file_name("quarantine"));
+        let (receiving, folders) = Default::default();
+        Ok(Self { dir: dir.into(), index, receiving, folders, intact, objects })
+    }
+
+    /// The files of finished updates, and what each should hold.
+    pub(crate) fn finished(&self) -> Vec<(PathBuf, Digest)> {
+        let finished = self.index().all().into_iter().filter(|(.., state)| *state == State::Whole);
+        finished.map(|(assignment, digest, state)| (self.path(&assignment, &digest, state), digest)).collect()
+    }
+
+    /// Writes a finished update's bytes to `out`, from here if they are intact, else from the object store; whether it was
+    /// there. On an error part of it may have been written.
+    pub(crate) fn copy_to(
+        &self,
+        assignment: &AssignmentId,
+        digest: &Digest,
+        out: &mut impl Write,
+    ) -> Result<bool, SpoolError> {
+        let path = self.path(assignment, digest, State::Whole);
+        if let Look::Intact { .. } = self.intact.look(&path, digest).map_err(SpoolError::io("read", &path))? {
+            let copied = File::open(&path).and_then(|mut file| io::copy(&mut file, out));
+            return copied.map(|_| true).map_err(SpoolError::io("copy", &path));
+        }
+        let Some(objects) = &self.objects else { return Ok(false) };
+        let key = name::key(assignment, digest);
+        let Some(bytes) = objects.size(&key)? else { return Ok(false) };
+        objects.read(&key, bytes, |piece| out.write_all(piece).map_err(SpoolError::io("copy", &path)))?;
+        Ok(true)
     }
 
     /// Copies to the object store what was finished before there was one, once for each object store.

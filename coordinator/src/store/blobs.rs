@@ -45,7 +45,7 @@ pub struct Blobs {
 impl Blobs {
     /// Opens the blobs of the store in `store_dir` and removes what a killed coordinator had half written. Blobs from
     /// before there was an object store at the address `objects` are copied to it.
-    pub(super) async fn open(store_dir: &Path, objects: Option<&str>) -> Result<Self, StoreError> {
+    pub(crate) async fn open(store_dir: &Path, objects: Option<&str>) -> Result<Self, StoreError> {
         let url = objects.map(str::parse::<ObjectStoreUrl>).transpose()?;
         let dir = store_dir.to_path_buf();
         let open = move || Self::open_here(&dir, url.map(|url| Objects::open(&url)).transpose()?);
@@ -249,7 +249,8 @@ pub(crate) fn key(digest: &Digest) -> Key {
     Key::from_iter([OBJECTS, folder(digest.algorithm), &digest.hex()])
 }
 
-fn digest_in(key: &Key) -> Option<Digest> {
+/// The blob that an object is called after.
+pub(crate) fn digest_in(key: &Key) -> Option<Digest> {
     key.as_ref().strip_prefix(OBJECTS)?.strip_prefix('/')?.replacen('/', ":", 1).parse().ok()
 }
 

@@ -42,6 +42,11 @@ pub enum StoreError {
     Migrate(#[source] sqlx::migrate::MigrateError),
     #[error("another coordinator leads (this one's term was {epoch}): nothing was written")]
     Fenced { epoch: u64 },
+    #[error(
+        "the database has lost journal entries: it had confirmed {confirmed} and ends at {found} now; if a replica took over, \
+         make it a synchronous one; start this coordinator again, and it goes on from what is there"
+    )]
+    JournalLost { confirmed: u64, found: u64 },
     #[error("journal entry {expected} is missing (the next one is {found}); restore the directory from a backup")]
     JournalHole { expected: u64, found: u64 },
     #[error("log line {seq} cannot be read: {what}")]

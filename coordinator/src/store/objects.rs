@@ -85,7 +85,11 @@ impl Objects {
         self.put(&key, Bytes::from_static(b"polder"))?;
         let found = self.get(&key, 0..6)?;
         self.delete(&key)?;
-        if found == "polder" { Ok(()) } else { Err(self.error(Action::Read, &key, object_store_says("another object"))) }
+        if found == "polder" {
+            Ok(())
+        } else {
+            Err(self.error(Action::Read, &key, object_store_says("another object")))
+        }
     }
 
     /// Stores a small object.
@@ -179,6 +183,11 @@ impl Objects {
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// All objects, with their sizes.
+    pub(crate) fn list_all(&self) -> Result<Vec<(Key, u64)>, ObjectsError> {
+        self.list(&Key::default())
     }
 
     /// All objects in the folder `prefix`, with their sizes.

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use object_store::path::Path as Key;
 use polder_core::Digest;
 
 use super::{Blobs, OBJECTS, digest_in, key, local_digests};
-use crate::store::intact::{Hashing, Look};
-use crate::store::objects::Objects;
-use crate::store::{StoreError, sync_dir};
+use crate::store::intact::{Hashing, Intact, Look};
+use crate::store::objects::{ObjectStoreUrl, Objects};
+use crate::store::{StoreConfig, StoreError, sync_dir};
 
 /// Names the object store that has everything of a directory's.
 const MARKER: &str = "objects";
@@ -38,14 +38,46 @@ impl Blobs {
         Ok(true)
     }
 
+    /// The blobs of a store that another process may be using: for reading only.
+    pub(crate) fn attach(config: &StoreConfig) -> Result<Self, StoreError> {
+        let url = config.blobs.as_deref().map(str::parse::<ObjectStoreUrl>).transpose()?;
+        let objects = url.map(|url| Objects::open(&url)).transpose()?;
+        let dir = &config.dir;
+        if let (None, Some(address)) = (&objects, marked(dir)?) {
+            return Err(StoreError::BlobsElsewhere { dir: dir.clone(), address });
+        }
+        let (files, incoming) = (dir.join("blobs"), dir.join("incoming"));
+        let intact = Intact::new(dir.join("quarantine"));
+        Ok(Self { dir: files.into(), incoming: incoming.into(), intact, objects })
+    }
+
+    /// Writes a blob's bytes to `out`, from here if they are intact, else from the object store; whether it was there. On
+    /// an error part of it may have been written.
+    pub(crate) fn copy_to(&self, digest: &Digest, out: &mut impl Write) -> Result<bool, StoreError> {
+        let path = self.path(digest);
+        if let Look::Intact { .. } = self.intact.look(&path, digest).map_err(StoreError::io("read", &path))? {
+            let copied = File::open(&path).and_then(|mut file| io::copy(&mut file, out));
+            return copied.map(|_| true).map_err(StoreError::io("copy", &path));
+        }
+        let Some(objects) = &self.objects else { return Ok(false) };
+        let key = key(digest);
+        let Some(bytes) = objects.size(&key)? else { return Ok(false) };
+        let mut hashing = Hashing::new(digest.algorithm);
+        objects.read(&key, bytes, |piece| {
+            hashing.take(piece);
+            out.write_all(piece).map_err(StoreError::io("copy", &path))
+        })?;
+        let found = hashing.finish();
+        if found == *digest {
+            return Ok(true);
+        }
+        Err(StoreError::ObjectCorrupt { address: objects.address().to_owned(), key: key.to_string(), found })
+    }
+
     /// Copies to the object store what lay here before there was one, once for each object store.
     pub(super) fn adopt(&self, store_dir: &Path) -> Result<(), StoreError> {
         let marker = store_dir.join(MARKER);
-        let marked = match fs::read_to_string(&marker) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            read => Some(read.map_err(StoreError::io("read", &marker))?.trim().to_owned()),
-        };
-        match (&self.objects, marked) {
+        match (&self.objects, marked(store_dir)?) {
             (None, None) => Ok(()),
             (None, Some(address)) => Err(StoreError::BlobsElsewhere { dir: store_dir.to_path_buf(), address }),
             (Some(objects), Some(address)) if address == objects.address() => Ok(()),
@@ -73,6 +105,15 @@ impl Blobs {
             }
         }
         Ok(())
+    }
+}
+
+/// The object store that has everything of this directory's.
+fn marked(store_dir: &Path) -> Result<Option<String>, StoreError> {
+    let marker = store_dir.join(MARKER);
+    match fs::read_to_string(&marker) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => Ok(Some(read.map_err(StoreError::io("read", &marker))?.trim().to_owned())),
     }
 }
 
