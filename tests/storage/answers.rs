@@ -115,6 +115,19 @@ async fn a_batch_whose_answer_was_lost_is_found_by_who_asks_again() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_answer_was_lost_is_not_taken_for_another() {
+    let Some((_place, line, store, term)) = over_a_line().await else { return };
+    append_until_it_works(&store, term, 1..=1).await;
+    line.lose(20);
+    assert!(store.append(term, &entries(2..=3), &[], &[]).await.unwrap_err().is_passing());
+    line.lose(0);
+    // As many entries, but not the same: who lost the answer has given up on what it was about.
+    assert_eq!(store.append(term, &entries(4..=5), &[], &[]).await.unwrap(), 5);
+    let found = replayed(&store, 1).await.into_iter().map(|recorded| recorded.entry).collect::<Vec<_>>();
+    assert_eq!(found, entries(1..=5));
+}
+
+#[tokio::test]
 async fn sessions_that_are_ended_while_they_write_lose_nothing() {
     let Some(place) = Place::postgres() else { return };
     let (store, term) = place.leading("a").await;

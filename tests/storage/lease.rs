@@ -123,6 +123,17 @@ async fn a_lease_that_nobody_took_is_renewed_late() {
 }
 
 #[tokio::test]
+async fn a_server_s_clock_that_was_set_back_locks_nobody_out() {
+    let Some((place, a, b)) = two().await else { return };
+    let old = a.try_lead(&member("a"), TTL).await.unwrap().unwrap();
+    assert_eq!(b.try_lead(&member("b"), TTL).await.unwrap(), None);
+    place.sql("UPDATE lease SET expires_ms = expires_ms + 86400000").await;
+    let new = b.try_lead(&member("b"), TTL).await.unwrap().unwrap();
+    assert!(matches!(a.append(old, &entries(1..=1), &[], &[]).await, Err(StoreError::Fenced { .. })));
+    assert_eq!(b.append(new, &entries(1..=1), &[], &[]).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn of_many_that_try_at_once_one_leads() {
     let Some(place) = Place::postgres() else { return };
     let mut stores = Vec::new();

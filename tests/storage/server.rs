@@ -40,6 +40,21 @@ async fn what_was_appended_survives_a_crash_of_the_server_and_it_goes_on_by_itse
     assert_eq!(replayed(&store, 1).await, recorded(1..=53));
 }
 
+/// As when a replica takes over that had not heard of the last commits.
+#[tokio::test]
+async fn what_the_database_lost_leaves_no_hole() {
+    let Some(place) = Place::postgres() else { return };
+    let (store, term) = place.leading("a").await;
+    store.append(term, &entries(1..=5), &[], &[]).await.unwrap();
+    place.sql("DELETE FROM journal WHERE seq > 3").await;
+    let error = store.append(term, &entries(6..=6), &[], &[]).await.unwrap_err();
+    assert!(matches!(error, StoreError::JournalLost { confirmed: 5, found: 3 }), "{error:?}");
+    assert!(!error.is_passing());
+    let next = store.try_lead(&member("a"), TTL).await.unwrap().unwrap();
+    assert_eq!(replayed(&store, 1).await, recorded(1..=3));
+    assert_eq!(store.append(next, &entries(4..=4), &[], &[]).await.unwrap(), 4);
+}
+
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_not_waited_for() {
     let Some(mut postgres) = Postgres::start() else { return };

@@ -56,8 +56,10 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(initdb.status.success(), "initdb failed: {initdb:?}");
-        let keeper =
-            Command::new("sh").args(["-c", KEEPER, "sh"]).arg(dir.path()).stdin(Stdio::piped()).spawn().unwrap();
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "sh"]).arg(dir.path());
+        // It outlives the test, and must not keep what reads the test's output waiting.
+        let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut postgres = Self { dir, port: free_port(), server: None, keeper, databases: AtomicU32::new(0) };
         postgres.resume();
         Some(postgres)

@@ -18,6 +18,11 @@ const PAGE: i64 = 256;
 /// Times that one batch is tried before the caller is told.
 const ATTEMPTS_MAX: u32 = 3;
 
+/// The term that goes on, and the numbers of the next entry and the next line.
+const PLACE: &str = "SELECT epoch, (SELECT coalesce(max(seq), 0) + 1 FROM \
+    (SELECT max(seq) AS seq FROM journal UNION ALL SELECT max(seq) FROM snapshot) AS newest), \
+    (SELECT coalesce(max(seq), 0) + 1 FROM log) FROM lease WHERE id = 1";
+
 /// One event as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry {
@@ -74,14 +79,6 @@ impl Batch<'_> {
     fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.lines.is_empty() && self.rounds.is_empty()
     }
-
-    /// Tells one batch from another.
-    fn fingerprint(&self) -> blake3::Hash {
-        let entries = self.entries.iter().map(|entry| (entry.at_ms, &entry.kind, &entry.event_json));
-        let lines = self.lines.iter().map(|l| (l.at_ms, &l.run, l.round, &l.worker, &l.kind, &l.text));
-        let rounds = self.rounds.iter().map(|round| (&round.run, round.round, &round.round_json));
-        blake3::hash([rows(entries), rows(lines), rows(rounds)].join("\n").as_bytes())
-    }
 }
 
 /// The numbers of the next entry and the next line.
@@ -110,17 +107,12 @@ pub(super) struct Journal {
 
 #[derive(Debug, Default)]
 struct Writer {
-    /// Where a term's next batch goes; unknown after one that failed or was cancelled.
+    /// Where a term's next batch goes; not known after one that failed or was cancelled.
     next: Option<(Term, Place)>,
-    /// A batch of which nobody knows whether it is there, and where the next would go if it is.
-    unknown: Option<(blake3::Hash, Place)>,
-}
-
-/// What is to be done about a batch.
-enum Next {
-    Write(Place),
-    /// It was there already: an earlier call had written it and not heard of it.
-    Written(Place),
+    /// How far the journal went when it was last known.
+    confirmed: Option<(Term, Place)>,
+    /// Where a batch went of which nobody knows whether it is there.
+    unknown: Option<Place>,
 }
 
 impl Journal {
@@ -128,11 +120,13 @@ impl Journal {
         let mut writer = self.writer.lock().await;
         let mut attempts = 0;
         loop {
-            let place = match writer.look(database, term, batch).await? {
-                Next::Write(place) if batch.is_empty() => return Ok(place.last_seq()),
-                Next::Write(place) => place,
-                Next::Written(place) => return Ok(place.last_seq()),
-            };
+            let place = writer.place(database, term).await?;
+            if batch.is_empty() {
+                return Ok(place.last_seq());
+            }
+            if let Some(after) = writer.written_before(database, place, batch).await? {
+                return Ok(writer.confirm(term, after));
+            }
             attempts += 1;
             // Until it is known to have worked, nobody knows.
             writer.next = None;
@@ -140,20 +134,20 @@ impl Journal {
                 Database::Sqlite(database) => sqlite::append(database, term, place, batch).await,
                 Database::Postgres(database) => postgres::append(database, term, place, batch).await,
             };
-            let after = place.after(batch);
-            match written {
-                Ok(true) => {
-                    writer.next = Some((term, after));
-                    return Ok(after.last_seq());
-                }
+            let error = match written {
+                Ok(true) => return Ok(writer.confirm(term, place.after(batch))),
+                // The next look tells why, unless this is the last.
+                Ok(false) if attempts < ATTEMPTS_MAX => continue,
                 Ok(false) => return Err(StoreError::Fenced { epoch: term.epoch }),
-                Err(error) => {
-                    writer.unknown = Some((batch.fingerprint(), after));
-                    let may_work = matches!(error, StoreError::DatabaseAway { .. }) || error.is_collision();
-                    if attempts == ATTEMPTS_MAX || !may_work {
-                        return Err(error);
-                    }
-                }
+                Err(error) => error,
+            };
+            let has_no_answer = matches!(error, StoreError::DatabaseAway { .. } | StoreError::DatabaseSilent { .. });
+            if has_no_answer {
+                writer.unknown = Some(place);
+            }
+            let may_work = matches!(error, StoreError::DatabaseAway { .. }) || error.is_collision();
+            if attempts == ATTEMPTS_MAX || !may_work {
+                return Err(error);
             }
         }
     }
@@ -194,36 +188,76 @@ async fn page(database: &Database, from_seq: u64) -> Result<Vec<(i64, i64, Strin
 }
 
 impl Writer {
-    /// Finds out where `batch` goes, and whether it is there already.
-    async fn look(&mut self, database: &Database, term: Term, batch: Batch<'_>) -> Result<Next, StoreError> {
+    /// Where the next batch of `term` goes.
+    async fn place(&mut self, database: &Database, term: Term) -> Result<Place, StoreError> {
         if let Some((of, place)) = self.next
             && of == term
         {
-            return Ok(Next::Write(place));
+            return Ok(place);
         }
         let (epoch, next_seq, next_line): (i64, i64, i64) = on_lane!(database, Lane::Writer, "read", |connection| {
-            sqlx::query_as(
-                "SELECT epoch, (SELECT coalesce(max(seq), 0) + 1 FROM \
-                 (SELECT max(seq) AS seq FROM journal UNION ALL SELECT max(seq) FROM snapshot) AS newest), \
-                 (SELECT coalesce(max(seq), 0) + 1 FROM log) FROM lease WHERE id = 1",
-            )
-            .fetch_one(connection)
-            .await
+            sqlx::query_as(PLACE).fetch_one(connection).await
         })?;
         if epoch != term.stored() {
             return Err(StoreError::Fenced { epoch: term.epoch });
         }
-        // Nobody else writes in this term: if the numbers went on as that batch would have them, it is there.
-        let found = Place { next_seq, next_line };
-        let unknown = self.unknown.take();
-        self.next = Some((term, found));
-        let is_there = unknown.is_some_and(|(of, after)| after == found && of == batch.fingerprint());
-        Ok(if is_there && !(batch.entries.is_empty() && batch.lines.is_empty()) {
-            Next::Written(found)
-        } else {
-            Next::Write(found)
-        })
+        let place = Place { next_seq, next_line };
+        if let Some((of, confirmed)) = self.confirmed
+            && of == term
+            && next_seq < confirmed.next_seq
+        {
+            return Err(StoreError::JournalLost { confirmed: confirmed.last_seq(), found: place.last_seq() });
+        }
+        self.next = Some((term, place));
+        Ok(place)
     }
+
+    /// Where the next batch goes if this one is there already: an earlier call had written it and not heard of it. Nobody
+    /// else writes in this term, so it is there if what it says is where it went.
+    async fn written_before(
+        &mut self,
+        database: &Database,
+        place: Place,
+        batch: Batch<'_>,
+    ) -> Result<Option<Place>, StoreError> {
+        // Not there yet: it may still come, and would be found in our way.
+        let Some(start) = self.unknown.filter(|start| *start != place) else { return Ok(None) };
+        let is_there = start.after(batch) == place && batch.is_at(database, start).await?;
+        self.unknown = None;
+        Ok(is_there.then_some(place))
+    }
+
+    fn confirm(&mut self, term: Term, after: Place) -> u64 {
+        (self.next, self.confirmed, self.unknown) = (Some((term, after)), Some((term, after)), None);
+        after.last_seq()
+    }
+}
+
+impl Batch<'_> {
+    /// Whether the rows from `start` on say what this batch does.
+    async fn is_at(&self, database: &Database, start: Place) -> Result<bool, StoreError> {
+        let entries: Vec<(i64, String, String)> = on_lane!(database, Lane::Writer, "read", |connection| {
+            sqlx::query_as("SELECT at_ms, kind, event FROM journal WHERE seq >= $1 ORDER BY seq")
+                .bind(start.next_seq)
+                .fetch_all(connection)
+                .await
+        })?;
+        let lines: Vec<(i64, String, String)> = on_lane!(database, Lane::Writer, "read", |connection| {
+            sqlx::query_as("SELECT at_ms, kind, text FROM log WHERE seq >= $1 ORDER BY seq")
+                .bind(start.next_line)
+                .fetch_all(connection)
+                .await
+        })?;
+        let mine = self.entries.iter().map(|entry| (storable(entry.at_ms), &entry.kind, &entry.event_json));
+        let told = self.lines.iter().map(|line| (storable(line.at_ms), &line.kind, &line.text));
+        Ok(same(mine, &entries) && same(told, &lines))
+    }
+}
+
+fn same<'a>(rows: impl Iterator<Item = (i64, &'a String, &'a String)>, stored: &[(i64, String, String)]) -> bool {
+    let plain = |text: &str| text.replace('\0', "\u{fffd}");
+    rows.map(|(at_ms, kind, text)| (at_ms, plain(kind), plain(text)))
+        .eq(stored.iter().map(|(at_ms, kind, text)| (*at_ms, plain(kind), plain(text))))
 }
 
 /// At most `limit` log lines after number `after_seq`, oldest first.

@@ -1,146 +1,19 @@
+//! What is the same for every database is tested in `tests/storage`.
+
 use std::fs;
-use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
-use std::task::{Context, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
+use polder_core::Digest;
 use polder_core::digest::Algorithm;
-use polder_core::{Digest, RunId, WorkerName};
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
 use super::*;
-
-fn entry(n: u64) -> JournalEntry {
-    JournalEntry { at_ms: 1000 + n, kind: "Ticked".into(), event_json: format!(r#"{{"n":{n},"text":"it's \"é\""}}"#) }
-}
-
-fn entries(numbers: std::ops::RangeInclusive<u64>) -> Vec<JournalEntry> {
-    numbers.map(entry).collect()
-}
-
-fn line(run: Option<&str>, text: &str) -> LogLine {
-    LogLine {
-        at_ms: 5,
-        run: run.map(|run| RunId::new(run).unwrap()),
-        round: run.map(|_| 3),
-        worker: run.map(|_| WorkerName::new("eu-west-1").unwrap()),
-        kind: "note".into(),
-        text: text.into(),
-    }
-}
-
-async fn replayed(store: &Store, from_seq: u64) -> Vec<Recorded> {
-    let mut all = Vec::new();
-    store
-        .replay(from_seq, |recorded| {
-            all.push(recorded);
-            Ok::<_, StoreError>(())
-        })
-        .await
-        .unwrap();
-    all
-}
-
-/// The store in `dir`, and a term to write in.
-async fn leading(dir: &Path) -> (Store, Term) {
-    let store = Store::open(&StoreConfig::local(dir)).await.unwrap();
-    let [id, endpoint, peer, version] = ["a", "a:7400", "a:7400", "0.1.0"].map(String::from);
-    let term = store.try_lead(&Member { id, endpoint, peer, version }, Duration::from_secs(3)).await.unwrap();
-    (store, term.unwrap())
-}
 
 /// Opens the database beside the store, as a person would with the `sqlite3` program.
 async fn tamper(dir: &Path, statement: &'static str) {
     let mut connection = SqliteConnectOptions::new().filename(dir.join("journal.sqlite")).connect().await.unwrap();
     sqlx::query(statement).execute(&mut connection).await.unwrap();
-}
-
-#[tokio::test]
-async fn what_was_appended_is_replayed_after_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, term) = leading(dir.path()).await;
-    assert_eq!(store.append(term, &[], &[], &[]).await.unwrap(), 0);
-    assert_eq!(store.append(term, &entries(1..=1), &[], &[]).await.unwrap(), 1);
-    assert_eq!(store.append(term, &entries(2..=2000), &[line(None, "x")], &[]).await.unwrap(), 2000);
-    assert_eq!(store.append(term, &[], &[line(None, "y")], &[]).await.unwrap(), 2000);
-    drop(store);
-
-    let (store, term) = leading(dir.path()).await;
-    let all = replayed(&store, 0).await;
-    let expected: Vec<_> = (1..=2000).map(|seq| Recorded { seq, entry: entry(seq) }).collect();
-    assert_eq!(all, expected);
-    assert_eq!(replayed(&store, 1999).await, expected[1998..]);
-    assert_eq!(replayed(&store, 2001).await, []);
-    assert_eq!(store.append(term, &entries(2001..=2001), &[], &[]).await.unwrap(), 2001);
-}
-
-#[tokio::test]
-async fn log_lines_are_read_by_run_and_place() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, term) = leading(dir.path()).await;
-    let lines = [line(Some("a"), "one"), line(Some("b"), "two\n'"), line(None, "three"), line(Some("a"), "four")];
-    store.append(term, &[], &lines[..2], &[]).await.unwrap();
-    store.append(term, &[], &lines[2..], &[]).await.unwrap();
-
-    let all = store.log_lines(None, 0, 100).await.unwrap();
-    assert_eq!(all.iter().map(|entry| &entry.line).collect::<Vec<_>>(), lines.iter().collect::<Vec<_>>());
-    let a = RunId::new("a").unwrap();
-    let of_a = store.log_lines(Some(&a), 0, 100).await.unwrap();
-    assert_eq!(of_a.iter().map(|entry| entry.line.text.as_str()).collect::<Vec<_>>(), ["one", "four"]);
-    assert_eq!(store.log_lines(Some(&a), of_a[0].seq, 100).await.unwrap(), of_a[1..]);
-    assert_eq!(store.log_lines(Some(&a), 0, 1).await.unwrap(), of_a[..1]);
-}
-
-#[tokio::test]
-async fn a_failed_batch_leaves_nothing_and_the_next_one_works() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, term) = leading(dir.path()).await;
-    store.append(term, &entries(1..=1), &[], &[]).await.unwrap();
-    tamper(
-        dir.path(),
-        "CREATE TRIGGER full BEFORE INSERT ON log WHEN new.text = 'no' BEGIN SELECT raise(FAIL, 'disk full'); END",
-    )
-    .await;
-    let error = store.append(term, &entries(2..=3), &[line(None, "yes"), line(None, "no")], &[]).await.unwrap_err();
-    assert!(matches!(error, StoreError::Database { action: "written", .. }), "{error}");
-    assert_eq!(store.append(term, &entries(2..=2), &[], &[]).await.unwrap(), 2);
-    assert_eq!(replayed(&store, 1).await.len(), 2);
-    assert_eq!(store.log_lines(None, 0, 10).await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn a_cancelled_batch_is_there_whole_or_not_at_all() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, term) = leading(dir.path()).await;
-    let batch = entries(1..=50);
-    for polls in 1..=4 {
-        let mut append = Box::pin(store.append(term, &batch, &[], &[]));
-        for _ in 0..polls {
-            if append.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-                break;
-            }
-        }
-        drop(append);
-        let before = store.append(term, &[], &[], &[]).await.unwrap();
-        assert_eq!(before % 50, (polls - 1) as u64, "a part of a batch is there");
-        assert_eq!(store.append(term, &entries(1..=1), &[], &[]).await.unwrap(), before + 1);
-    }
-    let all = replayed(&store, 1).await;
-    assert!(all.len() >= 4);
-}
-
-#[tokio::test]
-async fn a_hole_in_the_journal_is_an_error() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, term) = leading(dir.path()).await;
-    store.append(term, &entries(1..=5), &[], &[]).await.unwrap();
-    tamper(dir.path(), "DELETE FROM journal WHERE seq = 3").await;
-    let error = store.replay(1, |_| Ok::<_, StoreError>(())).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "journal entry 3 is missing (the next one is 4); restore the directory from a backup"
-    );
 }
 
 #[tokio::test]

@@ -7,8 +7,10 @@ use crate::store::database::{Lane, Postgres};
 use crate::store::{StoreError, Term};
 
 /// One statement, hence one round trip and one transaction. It holds the lease's row until it is committed: the next term
-/// begins after it, or has begun before it, and then it finds no row and writes nothing. Gives a row if the term holds.
-const APPEND: &str = "WITH term AS MATERIALIZED (SELECT epoch FROM lease WHERE id = 1 AND epoch = $1 FOR KEY SHARE), \
+/// begins after it, or has begun before it, and then it finds no row and writes nothing; nor does it leave a hole behind a
+/// replica that took over and had lost entries. Gives a row if it wrote.
+const APPEND: &str = "WITH term AS MATERIALIZED (SELECT epoch FROM lease WHERE id = 1 AND epoch = $1 \
+        AND $2 = 1 + greatest(0, (SELECT max(seq) FROM journal), (SELECT max(seq) FROM snapshot)) FOR KEY SHARE), \
     journaled AS (INSERT INTO journal (seq, at_ms, epoch, kind, event) \
         SELECT $2 + n - 1, at_ms, epoch, kind, event \
         FROM term, unnest($4::bigint[], $5::text[], $6::text[]) WITH ORDINALITY AS given (at_ms, kind, event, n)), \
@@ -23,7 +25,7 @@ const APPEND: &str = "WITH term AS MATERIALIZED (SELECT epoch FROM lease WHERE i
         ON CONFLICT (run, round) DO UPDATE SET record = excluded.record) \
     SELECT epoch FROM term";
 
-/// Whether it was written; not if the term is over.
+/// Whether it was written; not if the term is over, or the journal ends elsewhere.
 pub(super) async fn append(
     database: &Postgres,
     term: Term,

@@ -33,7 +33,8 @@ const MEMBERS: &str = concat!(
     " - 600000 ORDER BY member.id LIMIT 100"
 );
 
-/// Waits for a write that is under way, as that holds the row, and then looks again.
+/// Waits for a write that is under way, as that holds the row, and then looks again. A lease that ends far from now was
+/// given before the server's clock was set back, and is as good as over: what keeps two from writing is the number.
 const LEAD: &str = concat!(
     "WITH led AS (UPDATE lease SET epoch = epoch + 1, holder = $1, since_ms = ",
     now_ms!(),
@@ -41,7 +42,9 @@ const LEAD: &str = concat!(
     now_ms!(),
     " + $5 WHERE id = 1 AND (expires_ms <= ",
     now_ms!(),
-    " OR holder = $1) RETURNING epoch), \
+    " OR expires_ms > ",
+    now_ms!(),
+    " + 600000 OR holder = $1) RETURNING epoch), \
      known AS (INSERT INTO member (id, endpoint, peer, version, seen_ms) SELECT $1, $2, $3, $4, ",
     now_ms!(),
     " FROM led ON CONFLICT (id) DO UPDATE SET endpoint = excluded.endpoint, peer = excluded.peer, \
