@@ -189,3 +189,41 @@ fn is_old(blobs: &Blobs, digest: &Digest) -> bool {
     let written = std::fs::metadata(blobs.path(digest)).and_then(|file| file.modified());
     written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age >= SWEEP_AFTER))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(number: u8) -> Digest {
+        Digest::blake3([number; 32])
+    }
+
+    #[test]
+    fn what_is_claimed_does_not_leave_and_what_leaves_is_not_claimed() {
+        let claims = Claims::default();
+        let (first, second) = (claims.claim(digest(1)).unwrap(), claims.claim(digest(1)).unwrap());
+        drop(first);
+        let mut leaving = vec![digest(1), digest(2)];
+        let leave = claims.take_leave(&mut leaving);
+        assert_eq!(leaving, [digest(2)]);
+        assert!(claims.claim(digest(2)).is_none());
+        // Who comes second leaves it to the first.
+        let mut again = vec![digest(2)];
+        drop(claims.take_leave(&mut again));
+        assert!(again.is_empty() && claims.claim(digest(2)).is_none());
+        drop(leave);
+        assert!(claims.claim(digest(2)).is_some());
+        drop(second);
+        let mut free = vec![digest(1)];
+        drop(claims.take_leave(&mut free));
+        assert_eq!(free, [digest(1)]);
+    }
+
+    #[test]
+    fn the_newest_entries_stay_however_far_a_snapshot_reaches() {
+        let rules = Housekeeping { journal_entries: 100, log_lines: 7, rounds_per_run: 9, ..Housekeeping::default() };
+        let all = Prune { journal_before_seq: 0, log_keep_lines: 7, rounds_keep_per_run: 9 };
+        assert_eq!(rules.prune(40), all);
+        assert_eq!(rules.prune(1_000), Prune { journal_before_seq: 901, ..all });
+    }
+}

@@ -51,6 +51,8 @@ impl CallError {
             Code::Unavailable | Code::Unknown | Code::Internal if is_ours => {
                 Self::Unreachable { sentence: "the connection to the coordinator broke".into() }
             }
+            // It is there, and says why it cannot serve for now.
+            Code::Unavailable if polder_proto::refusal_word(status).is_some() => Self::Unreachable { sentence: said },
             Code::Unavailable => {
                 Self::Unreachable { sentence: format!("the connection to the coordinator broke: {said}") }
             }
@@ -121,6 +123,14 @@ mod tests {
         }
         assert!(!CallError::of_status(&Status::permission_denied("no")).is_passing());
         assert!(!CallError::of_status(&Status::internal("no")).is_passing());
+    }
+
+    #[test]
+    fn a_coordinator_whose_intake_is_stopped_says_so_itself() {
+        let stalled = polder_proto::unwelcome(Code::Unavailable, "stalled", "intake is stopped: no space left");
+        let error = CallError::of_status(&stalled);
+        assert_eq!(error.to_string(), "intake is stopped: no space left");
+        assert!(error.is_passing());
     }
 
     #[test]

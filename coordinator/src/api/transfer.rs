@@ -12,7 +12,7 @@ use tonic::{Code, Status, Streaming};
 use super::storage_failed;
 use crate::driver::blocking;
 use crate::meter::{self, Step};
-use crate::store::{Blobs, StoreError};
+use crate::store::Blobs;
 
 /// Read from disk at a time; cut into chunks for the wire.
 const READ_BYTES: u64 = 4 * CHUNK_BYTES as u64;
@@ -25,7 +25,10 @@ pub(super) async fn download(
     digest: Digest,
     offset: u64,
 ) -> Result<(u64, impl Stream<Item = Result<Bytes, Status>> + Send + 'static), Status> {
-    let missing = || unwelcome(Code::NotFound, "unknown_blob", StoreError::BlobMissing { digest }.to_string());
+    let missing = || {
+        let text = format!("there is no model or policy {digest} here, or no longer: runs let go of older models");
+        unwelcome(Code::NotFound, "unknown_blob", text)
+    };
     let total = blobs.size(&digest).await.map_err(storage_failed)?.ok_or_else(missing)?;
     if offset > total {
         let text = format!("offset {offset} is beyond the end of {digest}, which has {total} bytes");

@@ -24,7 +24,10 @@ fn facts(view: &CoordinatorView) -> String {
     let since = crate::command::run::show::instant(view.leads_since);
     let intake = match &view.intake.reason {
         None => "open".into(),
-        Some(reason) => format!("stopped: {}", plain(reason)),
+        Some(reason) => {
+            let since = view.intake.since.map(|since| format!(" since {}", crate::command::run::show::instant(since)));
+            format!("stopped{}: {}", since.unwrap_or_default(), plain(reason))
+        }
     };
     let mut lines = vec![
         format!("{} leads since {since}, term {}", plain(&view.endpoint), view.epoch),

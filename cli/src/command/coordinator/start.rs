@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use polder_coordinator::config::Shared;
-use polder_coordinator::{Config, Coordinator};
+use polder_coordinator::{Config, Coordinator, Housekeeping};
 use polder_policy::{CompileIn, Limits};
 use polder_security::{Endpoint, PublicKey};
 use serde::Serialize;
@@ -39,7 +39,40 @@ pub(crate) struct Start {
     #[arg(long, value_name = "URL", env = "POLDER_BLOBS")]
     blobs: Option<String>,
     #[command(flatten)]
+    housekeeping: HousekeepingArgs,
+    #[command(flatten)]
     shared: SharedArgs,
+}
+
+/// What is kept of the past, and how much of the disk is left free.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Housekeeping")]
+struct HousekeepingArgs {
+    /// Entries of the journal that stay after a snapshot covers them, for auditors.
+    #[arg(long, value_name = "ENTRIES", default_value_t = Housekeeping::default().journal_entries)]
+    retain_journal: u64,
+    /// Lines of the log that stay, the newest ones; `polder run log` shows them.
+    #[arg(long, value_name = "LINES", default_value_t = Housekeeping::default().log_lines)]
+    retain_log: u64,
+    /// Rounds of each run that stay, the newest ones; `polder round show` shows them.
+    #[arg(long, value_name = "ROUNDS", default_value_t = Housekeeping::default().rounds_per_run)]
+    retain_rounds: u64,
+    /// Free space below which no updates, models or new rounds are taken on until there is more [default: 256, or 1 % of a
+    /// smaller disk].
+    #[arg(long, value_name = "MIB")]
+    disk_reserve: Option<u64>,
+}
+
+impl HousekeepingArgs {
+    fn checked(&self) -> Housekeeping {
+        Housekeeping {
+            journal_entries: self.retain_journal,
+            log_lines: self.retain_log,
+            rounds_per_run: self.retain_rounds,
+            disk_reserve_bytes: self.disk_reserve.map(|mib| mib.saturating_mul(1 << 20)),
+            ..Housekeeping::default()
+        }
+    }
 }
 
 /// Several coordinators over one database.
@@ -101,6 +134,7 @@ impl Start {
             limits: self.policy_limits.as_deref().map(limits).transpose()?.unwrap_or_default(),
             compile_in: compile_in(),
             required_signers: self.require_signer,
+            housekeeping: self.housekeeping.checked(),
             shared: self.shared.checked(self.blobs.as_deref())?,
             blobs: self.blobs,
             ..Config::new(&dir, self.listen)

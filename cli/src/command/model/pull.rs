@@ -97,11 +97,19 @@ async fn find(client: &Client, run: &RunId, version: Option<u64>) -> anyhow::Res
     };
     found.map(|model| model.digest).ok_or_else(|| {
         let newest = models.last().map_or(0, |model| model.version);
-        Ended::error(
-            Exit::NotFound,
-            format!("{run} has no model version {}; its newest is {newest}", version.unwrap_or(0)),
-        )
+        Ended::error(Exit::NotFound, why_not(run, version.unwrap_or(0), newest))
     })
+}
+
+/// Why a run has no model `version`: it never had one, or does not have it any more.
+fn why_not(run: &RunId, version: u64, newest: u64) -> String {
+    if version > newest {
+        return format!("{run} has no model version {version}; its newest is {newest}");
+    }
+    format!(
+        "{run} no longer has model version {version}: a run keeps the submitted model, the newest, the best evaluated, and as \
+         many others as its `retention.models` says; `polder model list {run}` shows them"
+    )
 }
 
 /// Downloads the model `digest` to `path` and returns its size. What was downloaded before a cut lies beside it, named
@@ -175,6 +183,13 @@ fn style() -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_that_was_removed_is_told_from_one_that_never_was() {
+        let run = "digits-3f9a1c".parse().unwrap();
+        assert_eq!(why_not(&run, 9, 8), "digits-3f9a1c has no model version 9; its newest is 8");
+        assert!(why_not(&run, 3, 8).starts_with("digits-3f9a1c no longer has model version 3: a run keeps"));
+    }
 
     #[test]
     fn a_digest_is_told_from_a_run() {

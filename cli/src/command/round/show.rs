@@ -1,10 +1,12 @@
 //! `polder round show`
 
+use chrono::Local;
 use clap::Args;
 use polder_core::view::{RoundView, SeatView};
 use polder_core::{RoundNumber, RunId};
 
 use crate::args::Context;
+use crate::command::run::show::waits;
 use crate::output::{Output, Table, bytes, or_dash, percent, plain};
 
 #[derive(Debug, Args)]
@@ -33,7 +35,8 @@ pub(crate) fn print(output: Output, round: &RoundView) -> anyhow::Result<()> {
 
 fn facts(round: &RoundView) -> String {
     let mut lines = vec![format!("Round {} of {}: {}", round.round, round.run, round.phase)];
-    lines.extend(round.waiting_for.as_ref().map(|waiting| format!("  waits for    {}", plain(waiting))));
+    let waiting = waits(round.waiting_for.as_deref(), round.waiting_since, round.waiting_until, &Local);
+    lines.extend(waiting.map(|waiting| format!("  waits for    {}", plain(&waiting))));
     lines.push(format!("  from model   version {} ({})", round.base.version, round.base.digest.short()));
     lines.extend(round.committed.map(|digest| format!("  committed    {digest}")));
     let by = |digest: Option<polder_core::Digest>| digest.map(|by| format!(", decided by {by}")).unwrap_or_default();

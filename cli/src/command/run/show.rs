@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use chrono::{Local, TimeZone};
 use clap::Args;
 use polder_core::view::RunView;
 use polder_core::{RunId, Timestamp};
@@ -39,8 +40,8 @@ pub(crate) fn facts(run: &RunView) -> String {
     if let Some(reason) = &run.reason {
         fact("because", reason.clone());
     }
-    if let Some(waiting) = &run.waiting_for {
-        fact("waits for", waiting.clone());
+    if let Some(waiting) = waits(run.waiting_for.as_deref(), run.waiting_since, run.waiting_until, &Local) {
+        fact("waits for", waiting);
     }
     let abandoned = match run.rounds_abandoned {
         0 => String::new(),
@@ -65,6 +66,35 @@ pub(crate) fn facts(run: &RunView) -> String {
         fact("ended", format!("{} after {}", instant(ended), humantime::format_duration(took)));
     }
     lines.join("\n")
+}
+
+/// What is waited for, since when, and when time alone ends that, by the clock on the wall.
+pub(crate) fn waits<Zone: TimeZone>(
+    reason: Option<&str>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    zone: &Zone,
+) -> Option<String> {
+    let mut text = reason?.to_owned();
+    for (word, at) in [("since", since), ("until", until)] {
+        if let Some(at) = at {
+            text += &format!(", {word} {}", on_the_wall(at, since.unwrap_or(at), zone));
+        }
+    }
+    Some(text)
+}
+
+/// The time of day, with its date if that is not the day of `beside`.
+fn on_the_wall<Zone: TimeZone>(at: Timestamp, beside: Timestamp, zone: &Zone) -> String {
+    let local = |at: Timestamp| {
+        let moment = zone.timestamp_millis_opt(i64::try_from(at.0).ok()?).single()?;
+        Some(moment.naive_local())
+    };
+    match (local(at), local(beside)) {
+        (Some(at), Some(beside)) if at.date() == beside.date() => at.format("%H:%M:%S").to_string(),
+        (Some(at), _) => at.format("%Y-%m-%d %H:%M:%S").to_string(),
+        _ => instant(at),
+    }
 }
 
 /// Date and time in UTC.
@@ -97,6 +127,8 @@ pub(crate) mod tests {
             status: "running".into(),
             reason: None,
             waiting_for: Some("one more worker with `digits`".into()),
+            waiting_since: None,
+            waiting_until: None,
             dataset: "digits".into(),
             rounds: 20,
             rounds_committed: 2,
@@ -138,6 +170,20 @@ pub(crate) mod tests {
         };
         let text = facts(&ended);
         assert!(text.contains("  ended        2026-11-21T10:01:02Z after 1m 2s 500ms"), "{text}");
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_by_the_clock_on_the_wall() {
+        let zone = chrono::FixedOffset::east_opt(2 * 3600).unwrap();
+        let at = |ms: u64| Some(Timestamp(1_795_255_200_000 + ms));
+        let told = |since, until| waits(Some("3/5 updates in"), since, until, &zone).unwrap();
+        assert_eq!(told(None, None), "3/5 updates in");
+        assert_eq!(told(at(0), None), "3/5 updates in, since 12:00:00");
+        assert_eq!(told(at(0), at(250_000)), "3/5 updates in, since 12:00:00, until 12:04:10");
+        let tomorrow = "3/5 updates in, since 12:00:00, until 2026-11-22 12:00:00";
+        assert_eq!(told(at(0), at(24 * 3600 * 1000)), tomorrow);
+        assert_eq!(waits(None, at(0), None, &zone), None);
+        assert!(told(Some(Timestamp(u64::MAX)), None).ends_with("ms after 1970"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use polder_core::federation::Refusal;
 use polder_core::round::Round;
-use polder_core::view::{RoundView, RunView};
+use polder_core::view::RoundView;
 use polder_core::{Federation, RoundNumber, RunId};
 use polder_proto::{refused, unwelcome};
 use tonic::{Code, Status};
@@ -15,8 +15,6 @@ pub(super) async fn view(services: &Services, id: RunId, number: RoundNumber) ->
     let found = services.handle.ask(move |federation| {
         let known = federation.runs.get(&run).ok_or_else(|| Refusal::UnknownRun { run: run.clone() })?;
         match known.round(number) {
-            // The newest one is shown with its run, and so is what is said of it.
-            Some(round) if round.is_open() => Ok(RunView::of(known, federation).round),
             Some(round) => Ok(Some(RoundView::of(known, round, federation))),
             None if known.has_forgotten(number) => Ok(None),
             None => Err(Refusal::UnknownRound { run, round: number }),
