@@ -5,11 +5,16 @@ use polder_tests::disk::Disk;
 
 use crate::place::{TTL, entries, line, member, recorded, replayed, told};
 
+#[allow(clippy::print_stderr)]
+fn skipped(why: &str) {
+    eprintln!("skipped: no disk is filled, because this machine mounts none for us: {why}");
+}
+
 #[tokio::test]
 async fn what_does_not_fit_is_written_once_there_is_room() {
     let disk = match Disk::mount(24) {
         Ok(disk) => disk,
-        Err(why) => return eprintln!("skipped: no disk is filled, because this machine mounts none for us: {why}"),
+        Err(why) => return skipped(&why),
     };
     let config = StoreConfig::local(disk.path().join("state"));
     let store = Store::open(&config).await.unwrap();

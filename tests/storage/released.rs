@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use polder_coordinator::store::{Store, StoreError};
-use polder_core::{Event, Federation, Timestamp};
+use polder_core::{Event, Federation, RunId, Timestamp};
 
 use crate::place::{Place, entries, replayed, told};
 
@@ -33,7 +33,7 @@ async fn a_journal_of_0_1_0_is_taken_up() {
     place.make(&fixture("0.1.0.sql")).await;
     let (store, term) = place.leading("a").await;
     let federation = federation(&store).await;
-    let runs: Vec<_> = federation.runs.keys().map(|run| run.as_str()).collect();
+    let runs: Vec<_> = federation.runs.keys().map(RunId::as_str).collect();
     assert_eq!(runs, ["demo-7c9e04"]);
     let run = federation.runs.values().next().unwrap();
     assert_eq!(run.model.version, 3, "three rounds were committed");

@@ -15,8 +15,8 @@ use super::{StoreConfig, StoreError};
 
 #[derive(Debug)]
 pub(super) enum Database {
-    Sqlite(Sqlite),
-    Postgres(Postgres),
+    Sqlite(Box<Sqlite>),
+    Postgres(Box<Postgres>),
 }
 
 /// What a connection is for.
@@ -73,8 +73,8 @@ impl Database {
     /// Opens the database, or makes it, and brings it to this version's format.
     pub(super) async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let database = match &config.database {
-            None => Self::Sqlite(Sqlite::open(&config.dir).await?),
-            Some(url) => Self::Postgres(Postgres::new(url)?),
+            None => Self::Sqlite(Sqlite::open(&config.dir).await?.into()),
+            Some(url) => Self::Postgres(Postgres::new(url)?.into()),
         };
         migrations::bring_up(&database).await?;
         if let Self::Sqlite(_) = &database {
@@ -86,8 +86,8 @@ impl Database {
     /// Opens a database that is there and has this version's format, beside whoever uses it; for reading only.
     pub(super) async fn attach(config: &StoreConfig) -> Result<Self, StoreError> {
         let database = match &config.database {
-            None => Self::Sqlite(Sqlite::attach(&config.dir).await?),
-            Some(url) => Self::Postgres(Postgres::new(url)?),
+            None => Self::Sqlite(Sqlite::attach(&config.dir).await?.into()),
+            Some(url) => Self::Postgres(Postgres::new(url)?.into()),
         };
         migrations::require(&database).await?;
         Ok(database)

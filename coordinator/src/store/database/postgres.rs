@@ -1,10 +1,12 @@
 //! PostgreSQL: one connection a lane, made when it is needed and again when it broke, and a limit to every wait.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::{Mutex, MutexGuard};
@@ -115,7 +117,7 @@ impl Postgres {
     /// Tells what passes from what somebody must mend, by the server's own code where it gave one.
     fn fault(&self, action: &'static str, source: sqlx::Error) -> StoreError {
         let database = self.place.clone();
-        let code = source.as_database_error().and_then(|said| said.code()).map(|code| code.into_owned());
+        let code = source.as_database_error().and_then(DatabaseError::code).map(Cow::into_owned);
         let away = matches!(source, sqlx::Error::Io(_) | sqlx::Error::Protocol(_));
         let is_tls = match &source {
             sqlx::Error::Tls(_) => true,

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
@@ -104,7 +105,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 fn fault(action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |source| {
         let says = |codes: &[&str]| {
-            source.as_database_error().and_then(|said| said.code()).is_some_and(|code| codes.contains(&&*code))
+            source.as_database_error().and_then(DatabaseError::code).is_some_and(|code| codes.contains(&&*code))
         };
         if says(&FULL) {
             StoreError::Full { what: format!("the journal could not be {action}"), source: source.into() }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// What 1000 pages take, after which SQLite copies them (`wal_autocheckpoint`), and a large batch on top of them.
 const WAL_BYTES: u64 = 6 << 20;
-const PIECE: [u8; 64 << 10] = [0; 64 << 10];
+static PIECE: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Fills the log up with zeros, which SQLite takes for its end as it takes whatever an earlier turn has left there. Call
 /// it once the log is there; where it cannot be done, only time is lost.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use polder_core::{RunId, WorkerName};
+
 use super::{Batch, Place, storable};
 use crate::store::database::{Lane, Postgres};
 use crate::store::{StoreError, Term};
@@ -40,9 +42,9 @@ pub(super) async fn append(
         .bind(column(entries, |entry| text(&entry.kind)))
         .bind(column(entries, |entry| text(&entry.event_json)))
         .bind(column(lines, |line| storable(line.at_ms)))
-        .bind(column(lines, |line| line.run.as_ref().map(|run| run.as_str())))
+        .bind(column(lines, |line| line.run.as_ref().map(RunId::as_str)))
         .bind(column(lines, |line| line.round.map(i64::from)))
-        .bind(column(lines, |line| line.worker.as_ref().map(|worker| worker.as_str())))
+        .bind(column(lines, |line| line.worker.as_ref().map(WorkerName::as_str)))
         .bind(column(lines, |line| text(&line.kind)))
         .bind(column(lines, |line| text(&line.text)))
         .bind(column(rounds, |round| round.run.as_str()))
