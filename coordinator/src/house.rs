@@ -1,6 +1,6 @@
 //! What a coordinator has whether it leads or not: its port, its store, its authority.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -77,6 +77,17 @@ impl House {
             _announcing: announcing,
             _renewing: AbortOnDropHandle::new(tokio::spawn(renewing)),
         })
+    }
+}
+
+impl House {
+    /// Where this machine reaches its own port.
+    pub(crate) fn own_address(&self) -> Result<String, CoordinatorError> {
+        let mut address = self.listener.local_addr().map_err(server::listen_error(self.config.listen))?;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        Ok(address.to_string())
     }
 }
 

@@ -25,10 +25,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::term::Term;
 
 use self::follow::{ask_once, follow};
+use self::forward::Forwarding;
 use self::term::Ended;
 use crate::CoordinatorError;
 use crate::driver::chain;
 use crate::house::House;
+use crate::store::StoreError;
 
 /// A term that broke is followed by a pause, longer each time, so that what breaks every term does not do it in a loop.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -51,17 +53,21 @@ pub(crate) async fn take_turns(
     shutdown: CancellationToken,
 ) -> Result<(), CoordinatorError> {
     let mut next = first;
+    let mut forwarding = Forwarding::new();
     let mut pause = PAUSE_MIN;
     loop {
         let began = Instant::now();
-        let ended = match turn(&house, next.take(), &shutdown).await {
+        let ended = match turn(&house, next.take(), &mut forwarding, &shutdown).await {
             Ok(Some(ended)) => ended,
             Ok(None) => return Ok(()),
             Err(error) => Ended::Failed(error),
         };
         match ended {
             Ended::Stopped => return Ok(()),
-            Ended::Lost => tracing::warn!("this coordinator leads no more; it follows"),
+            Ended::Lost | Ended::Failed(CoordinatorError::Store(StoreError::Fenced { .. })) => {
+                tracing::warn!("this coordinator leads no more; it follows");
+                continue;
+            }
             Ended::Panicked(said) => tracing::error!(said, "the driver panicked; this is a bug, please report it"),
             Ended::Failed(error) if is_passing(&error) => {
                 tracing::warn!(error = chain(&error), "this coordinator could not go on leading; it tries again");
@@ -80,25 +86,24 @@ pub(crate) async fn take_turns(
 async fn turn(
     house: &Arc<House>,
     first: Option<Term>,
+    forwarding: &mut Forwarding,
     shutdown: &CancellationToken,
 ) -> Result<Option<Ended>, CoordinatorError> {
     let term = match first {
         Some(term) => term,
         None => {
-            let Some(lease) = follow(house, shutdown).await? else { return Ok(None) };
+            let Some(lease) = follow(house, forwarding, shutdown).await? else { return Ok(None) };
             Term::begin(house, lease).await?
         }
     };
     Ok(Some(term.run(shutdown).await))
 }
 
-/// Whether another turn may go better: the lease went to another, or the database or the disk does not serve for now.
+/// Whether another turn may go better: the database or the disk does not serve for now.
 fn is_passing(error: &CoordinatorError) -> bool {
-    use crate::store::StoreError;
-
     match error {
-        CoordinatorError::Store(StoreError::Fenced { .. }) => true,
         CoordinatorError::Store(error) => error.is_passing(),
+        CoordinatorError::Spool(error) => error.is_passing(),
         _ => false,
     }
 }

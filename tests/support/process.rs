@@ -224,6 +224,20 @@ impl Running {
         assert!(status.success(), "it did not end in order ({status}): {}", self.log());
     }
 
+    /// Lets it sleep in the middle of whatever it does, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

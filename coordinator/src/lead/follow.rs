@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::House;
-use super::forward::{Leader, forward};
+use super::forward::{Forwarding, Leader};
 use super::lease::{self, Lease, TTL};
 use crate::CoordinatorError;
 use crate::driver::chain;
@@ -15,27 +15,35 @@ use crate::store::{Store, StoreError};
 
 /// How often the lease is asked for; each time between three quarters and all of it, so that followers spread out.
 const TRY: Duration = Duration::from_millis(500);
-/// How long somebody who dials while nobody leads waits for a leader: until the lease ran out, and another has it.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long somebody who dials waits until a leader answers: as long as a client does for a handshake. The lease of a leader
+/// that is gone runs out sooner, and another has it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Follows until the lease is ours; none if `shutdown` comes first.
-pub(super) async fn follow(house: &House, shutdown: &CancellationToken) -> Result<Option<Lease>, CoordinatorError> {
-    let (leader, known) = watch::channel(None);
-    tokio::select! {
-        lease = ask(house, leader) => lease.map(Some),
-        () = forward(&house.listener, known, PATIENCE) => Ok(None),
-        () = shutdown.cancelled() => Ok(None),
-    }
+pub(super) async fn follow(
+    house: &House,
+    forwarding: &mut Forwarding,
+    shutdown: &CancellationToken,
+) -> Result<Option<Lease>, CoordinatorError> {
+    let leader = forwarding.leader();
+    let lease = tokio::select! {
+        lease = ask(house, &leader) => lease?,
+        () = forwarding.forward(&house.listener, PATIENCE) => return Ok(None),
+        () = shutdown.cancelled() => return Ok(None),
+    };
+    // Who waits for a leader is passed on to our own port, which is served soon.
+    leader.send_replace(Some(Leader { epoch: lease.term().epoch, peer: house.own_address()? }));
+    Ok(Some(lease))
 }
 
-async fn ask(house: &House, leader: watch::Sender<Option<Leader>>) -> Result<Lease, CoordinatorError> {
+async fn ask(house: &House, leader: &watch::Sender<Option<Leader>>) -> Result<Lease, CoordinatorError> {
     let mut is_away = false;
     loop {
         match ask_once(house).await {
             Ok(Ok(lease)) => return Ok(lease),
             Ok(Err(now)) => {
                 is_away = false;
-                note(&leader, now);
+                note(leader, now);
             }
             Err(error) if error.is_passing() => {
                 // Once is enough: the database may be away for hours.

@@ -25,6 +25,8 @@ const OPENING: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(90);
 /// How long to wait before a leader that did not answer is dialled again.
 const AGAIN: Duration = Duration::from_millis(100);
+/// Most that a client says before it waits for an answer, in bytes: in TLS, its first message.
+const GREETING_BYTES_MAX: usize = 32 * 1024;
 /// Bytes on their way in one direction of one connection.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -36,43 +38,106 @@ pub(crate) struct Leader {
     pub(crate) peer: String,
 }
 
-/// Takes connections for ever and passes them on. While nobody leads, each waits for `patience`. All are closed when the
-/// leader changes, so that clients come anew, and when this future is dropped.
-pub(crate) async fn forward(listener: &TcpListener, leader: watch::Receiver<Option<Leader>>, patience: Duration) {
-    let places = Arc::new(Semaphore::new(FORWARDED_MAX));
-    let mut open = JoinSet::new();
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let client = match listener.accept().await {
-            Ok((client, _)) => client,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be taken");
-                tokio::time::sleep(AGAIN).await;
-                continue;
-            }
-        };
-        while open.try_join_next().is_some() {}
-        let leader = leader.clone();
-        open.spawn(async move {
-            if let Err(error) = pass_on(client, leader, patience).await {
-                tracing::debug!(%error, "a connection was not passed on to the end");
-            }
-            drop(place);
-        });
+/// The connections that a coordinator passes on. It outlives its turns: who waits for a leader may find that it is this one.
+pub(crate) struct Forwarding {
+    leader: watch::Sender<Option<Leader>>,
+    open: JoinSet<()>,
+}
+
+impl Forwarding {
+    pub(crate) fn new() -> Self {
+        Self { leader: watch::Sender::new(None), open: JoinSet::new() }
+    }
+
+    /// Where to say who leads. Connections to the one before are closed, so that clients come anew.
+    pub(crate) fn leader(&self) -> watch::Sender<Option<Leader>> {
+        self.leader.clone()
+    }
+
+    /// Takes connections for ever and passes them on. Each waits for `patience` until a leader answers.
+    pub(crate) async fn forward(&mut self, listener: &TcpListener, patience: Duration) {
+        let places = Arc::new(Semaphore::new(FORWARDED_MAX));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let client = match listener.accept().await {
+                Ok((client, _)) => client,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be taken");
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            };
+            while self.open.try_join_next().is_some() {}
+            let leader = self.leader.subscribe();
+            self.open.spawn(async move {
+                if let Err(error) = pass_on(client, leader, patience).await {
+                    tracing::debug!(%error, "a connection was not passed on to the end");
+                }
+                drop(place);
+            });
+        }
     }
 }
 
-async fn pass_on(client: TcpStream, mut leader: watch::Receiver<Option<Leader>>, patience: Duration) -> io::Result<()> {
+async fn pass_on(
+    mut client: TcpStream,
+    mut leader: watch::Receiver<Option<Leader>>,
+    patience: Duration,
+) -> io::Result<()> {
     if timeout(OPENING, begins_passed_on(&client)).await?? {
         return Err(io::Error::other("another coordinator takes this one for the leader"));
     }
-    let (known, there) = timeout(patience, dial(&mut leader)).await?;
     client.set_nodelay(true)?;
+    let (known, there) = timeout(patience, answered(&mut client, &mut leader)).await??;
     let both_ways = copy_both_ways(client, there);
     let changed = leader.wait_for(|now| now.as_ref() != Some(&known));
     tokio::select! {
         copied = both_ways => copied,
         _ = changed => Ok(()),
+    }
+}
+
+/// A connection to a leader that has answered what the client said. One that goes without a word, or is the leader no more,
+/// was told nothing that counts: its successor is told the same.
+async fn answered(
+    client: &mut TcpStream,
+    leader: &mut watch::Receiver<Option<Leader>>,
+) -> io::Result<(Leader, TcpStream)> {
+    let mut said = Vec::new();
+    loop {
+        let (known, mut there) = dial(leader).await;
+        let changed = leader.wait_for(|now| now.as_ref() != Some(&known));
+        let has_answered = tokio::select! {
+            has_answered = answers(client, &mut there, &mut said) => has_answered?,
+            _ = changed => false,
+        };
+        if has_answered {
+            return Ok((known, there));
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Passes on what the client says until there is an answer; false if there is none.
+async fn answers(client: &mut TcpStream, there: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<bool> {
+    if there.write_all(said).await.is_err() {
+        return Ok(false);
+    }
+    let (mut first, mut words) = ([0], [0; 4096]);
+    loop {
+        tokio::select! {
+            answer = there.peek(&mut first) => return Ok(answer.is_ok_and(|bytes| bytes > 0)),
+            read = client.read(&mut words) => {
+                let read = read?;
+                if read == 0 || said.len() + read > GREETING_BYTES_MAX {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                said.extend_from_slice(&words[..read]);
+                if there.write_all(&words[..read]).await.is_err() {
+                    return Ok(false);
+                }
+            }
+        }
     }
 }
 
@@ -117,7 +182,11 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()>
 
 async fn begins_passed_on(client: &TcpStream) -> io::Result<bool> {
     let mut first = [0];
-    Ok(client.peek(&mut first).await? == 1 && first[0] == PASSED_ON[0])
+    if client.peek(&mut first).await? == 0 {
+        // As somebody does who only looks whether the port is open.
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(first[0] == PASSED_ON[0])
 }
 
 /// For the leader: drops the line with which a connection that was passed on begins. Bound the time it may take.

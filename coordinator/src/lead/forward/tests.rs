@@ -19,8 +19,9 @@ async fn listen() -> (TcpListener, String) {
 async fn world(patience: Duration) -> World {
     let (listener, _) = listen().await;
     let at = listener.local_addr().unwrap();
-    let (leader, known) = watch::channel(None);
-    let forwarding = tokio::spawn(async move { forward(&listener, known, patience).await });
+    let mut forwarding = Forwarding::new();
+    let leader = forwarding.leader();
+    let forwarding = tokio::spawn(async move { forwarding.forward(&listener, patience).await });
     World { at, leader, _forwarding: AbortOnDropHandle::new(forwarding) }
 }
 
@@ -58,6 +59,8 @@ async fn bytes_go_both_ways_untouched_and_an_end_is_passed_on() {
     client.write_all(b"\x16hello").await.unwrap();
     let mut there = taken(&there).await;
     hears(&mut there, b"\x16hello").await;
+    there.write_all(b"welcome").await.unwrap();
+    hears(&mut client, b"welcome").await;
     let (mut reading, mut writing) = there.split();
     let mut heard = vec![0; many.len()];
     let (written, read) = tokio::join!(writing.write_all(&many), client.read_exact(&mut heard));
@@ -98,6 +101,8 @@ async fn a_new_leader_closes_what_went_to_the_old_one() {
     client.write_all(b"\x16hello").await.unwrap();
     let mut there = taken(&old).await;
     hears(&mut there, b"\x16hello").await;
+    there.write_all(b"welcome").await.unwrap();
+    hears(&mut client, b"welcome").await;
     world.leader.send_replace(leads(2, &new_peer));
     ends(&mut client).await;
     ends(&mut there).await;
@@ -117,6 +122,36 @@ async fn a_leader_that_does_not_answer_is_dialled_again_and_its_successor_too() 
     client.write_all(b"\x16hello").await.unwrap();
     world.leader.send_replace(leads(2, &peer));
     hears(&mut taken(&there).await, b"\x16hello").await;
+}
+
+#[tokio::test]
+async fn what_a_leader_did_not_answer_its_successor_is_told() {
+    let ((paused, paused_peer), (gone, gone_peer), (new, new_peer)) = (listen().await, listen().await, listen().await);
+    let world = world(PATIENCE).await;
+    world.leader.send_replace(leads(1, &paused_peer));
+    let mut client = TcpStream::connect(world.at).await.unwrap();
+    client.write_all(b"\x16he").await.unwrap();
+    let mut unanswered = taken(&paused).await;
+    client.write_all(b"llo").await.unwrap();
+    hears(&mut unanswered, b"\x16hello").await;
+    world.leader.send_replace(leads(2, &gone_peer));
+    drop(taken(&gone).await);
+    world.leader.send_replace(leads(3, &new_peer));
+    let mut there = taken(&new).await;
+    hears(&mut there, b"\x16hello").await;
+    there.write_all(b"welcome").await.unwrap();
+    hears(&mut client, b"welcome").await;
+}
+
+#[tokio::test]
+async fn who_talks_on_without_an_answer_is_cut_off() {
+    let (_there, peer) = listen().await;
+    let world = world(PATIENCE).await;
+    world.leader.send_replace(leads(1, &peer));
+    let mut client = TcpStream::connect(world.at).await.unwrap();
+    // It may be cut off while it talks.
+    let _ = client.write_all(&vec![0x16; 2 * GREETING_BYTES_MAX]).await;
+    ends(&mut client).await;
 }
 
 #[tokio::test]
