@@ -149,11 +149,12 @@ pub(crate) fn open_files(id: u32) -> Option<u64> {
     Some(std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count() as u64)
 }
 
-/// Starts a coordinator below `dir` and waits for what it prints once it is up.
-async fn start_coordinator(dir: &Path, listen: &str) -> Result<(LocalProcess, Value)> {
+/// Starts a coordinator below `dir` with these `options` and waits for what it prints once it is up.
+async fn start_coordinator(dir: &Path, listen: &str, options: &[String]) -> Result<(LocalProcess, Value)> {
     let arguments = ["coordinator", "start", "--json", "--listen", listen, "--dir"].map(str::to_owned);
     let own = dir.join("coordinator").display().to_string();
-    let mut coordinator = LocalProcess::start("coordinator", dir, &[arguments.as_slice(), &[own]].concat(), None)?;
+    let arguments = [arguments.as_slice(), &[own], options].concat();
+    let mut coordinator = LocalProcess::start("coordinator", dir, &arguments, None)?;
     let up = coordinator.is_up().await?;
     Ok((coordinator, up))
 }
@@ -165,18 +166,26 @@ pub(crate) struct LocalFederation {
     endpoint: String,
     profile: PathBuf,
     workers: Vec<LocalProcess>,
+    /// Of `coordinator start`, for when it is started again.
+    options: Vec<String>,
 }
 
 impl LocalFederation {
     /// Starts a coordinator below `dir`, on any free port of the loopback interface, and waits until it is up.
     pub(crate) async fn start(dir: &Path) -> Result<Self> {
-        let (coordinator, up) = start_coordinator(dir, "127.0.0.1:0").await?;
+        Self::start_with(dir, &[]).await
+    }
+
+    /// The same with further options of `coordinator start`.
+    pub(crate) async fn start_with(dir: &Path, options: &[&str]) -> Result<Self> {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let (coordinator, up) = start_coordinator(dir, "127.0.0.1:0", &options).await?;
         let text = |key: &str| {
             let value = up.get(key).and_then(Value::as_str).map(str::to_owned);
             value.with_context(|| format!("the coordinator did not say its {key}"))
         };
         let (endpoint, profile) = (text("endpoint")?, text("profile")?.into());
-        Ok(Self { dir: dir.into(), coordinator, endpoint, profile, workers: Vec::new() })
+        Ok(Self { dir: dir.into(), coordinator, endpoint, profile, workers: Vec::new(), options })
     }
 
     pub(crate) fn endpoint(&self) -> &str {
@@ -191,7 +200,7 @@ impl LocalFederation {
     /// Kills the coordinator without a warning, starts it again on the same port and waits until it is up.
     pub(crate) async fn restart_coordinator(&mut self) -> Result<()> {
         self.coordinator.child.kill().await.context("cannot kill the coordinator")?;
-        (self.coordinator, _) = start_coordinator(&self.dir, &self.endpoint).await?;
+        (self.coordinator, _) = start_coordinator(&self.dir, &self.endpoint, &self.options).await?;
         Ok(())
     }
 
