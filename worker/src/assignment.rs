@@ -17,37 +17,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use polder_core::effect::Assignment;
-use polder_core::policy::TrainingNeeds;
-use polder_core::round::Task;
-use polder_core::spec::{DEADLINE_MS_MAX, TRAINER_SETTINGS_BYTES_MAX};
 use polder_core::{AssignmentId, Region, WorkerName};
 use polder_proto::convert;
 use polder_proto::v1;
 use polder_proto::v1::worker_message::Message;
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::allow_list::AllowList;
-use crate::channel::chain;
-use crate::config::now;
 use crate::correction::Corrections;
 use crate::datasets::DataSets;
-use crate::kept::{Kept, KeptUpdate, Left};
+use crate::kept::{Kept, Left};
 use crate::link::Link;
 use crate::model::Models;
 use crate::outbound;
 use crate::release::ReleaseGuard;
 use crate::trainer::Trainers;
 
+mod admission;
 mod produce;
 mod train;
 mod update;
 mod upload;
 mod work;
 
+use admission::summary;
 use produce::Made;
 use work::Job;
 
@@ -321,28 +317,6 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, wire: v1::Assignment) -> Result<Assignment, String> {
-        if wire.trainer_settings.len() > TRAINER_SETTINGS_BYTES_MAX {
-            return Err(format!("the trainer's settings have more than {TRAINER_SETTINGS_BYTES_MAX} bytes"));
-        }
-        convert::assignment(wire, &self.equipment.worker, now()).map_err(|malformed| malformed.to_string())
-    }
-
-    /// Whether an update that an earlier worker made may still be sent.
-    fn check_update(&self, kept: &KeptUpdate) -> Result<(), String> {
-        if kept.released_by != self.equipment.release.mark() {
-            return Err("the region's release policy is another now".into());
-        }
-        Ok(())
-    }
-
-    /// What an earlier worker left and nobody goes on with.
-    fn drop_left(&self, assignment: &Assignment, reason: &str) {
-        let (run, round) = (&assignment.id.run, assignment.id.round);
-        tracing::warn!(%run, round, "what was done before the worker ended is dropped: {reason}");
-        self.equipment.kept.place(assignment).clear();
-    }
-
     /// A thread of a trainer hangs and will not end.
     fn leave_behind(&self) {
         let left_behind = self.left_behind.fetch_add(1, Ordering::Relaxed) + 1;
@@ -350,41 +324,6 @@ impl Shared {
         if left_behind >= HANGING_MAX {
             self.overrun.cancel();
         }
-    }
-
-    /// What this worker will do; the error is the reason to decline.
-    fn check(&self, assignment: &Assignment) -> Result<(), String> {
-        let Equipment { slots, model_bytes_max, allow_list, datasets, trainers, .. } = &self.equipment;
-        if now() >= assignment.deadline {
-            return Err("the round's deadline has passed".into());
-        }
-        allow_list.admit(&assignment.aggregation)?;
-        let held = self.lock().assignments.values().filter(|entry| entry.report.is_none()).count();
-        if held >= 2 * *slots as usize + HELD_EXTRA {
-            return Err(format!("{held} assignments are held already and there are {slots} slots"));
-        }
-        if assignment.model_bytes > *model_bytes_max {
-            let bytes = assignment.model_bytes;
-            return Err(format!("the model has {bytes} bytes; this worker takes {model_bytes_max} at most"));
-        }
-        if let Some(variate) = &assignment.control_variate
-            && variate.bytes != assignment.model_bytes
-        {
-            let (bytes, model) = (variate.bytes, assignment.model_bytes);
-            return Err(format!(
-                "the control variate has {bytes} bytes and the model {model}; they must have one layout"
-            ));
-        }
-        let data = datasets.get(&assignment.dataset);
-        let data = data.ok_or_else(|| format!("this worker has no data set `{}`", assignment.dataset))?;
-        let kind = &assignment.trainer.kind;
-        let trainer = trainers.get(kind).ok_or_else(|| format!("this worker has no trainer `{kind}`"))?;
-        let settings = &assignment.trainer.settings;
-        trainer.check(settings, data).map_err(|error| chain(&error))?;
-        if assignment.task == Task::Train && assignment.training != TrainingNeeds::default() {
-            trainer.adapts(settings, &assignment.training).map_err(|error| chain(&error))?;
-        }
-        Ok(())
     }
 
     /// Settles an assignment, unless it was cancelled: then it is forgotten already, and its name may be taken again.
@@ -427,17 +366,6 @@ impl Held {
         self.assignments.remove(&oldest);
         Some(oldest)
     }
-}
-
-fn summary(assignment: &Assignment) -> String {
-    let Assignment { task, dataset, trainer, model_version, .. } = assignment;
-    format!("{task:?} model version {model_version} on `{dataset}` with the {} trainer", trainer.kind)
-}
-
-/// When the round will be over. The coordinator sent a duration, and its clock was running already.
-fn deadline(assignment: &Assignment) -> Instant {
-    let left = assignment.deadline.ms_since(now()).min(DEADLINE_MS_MAX);
-    Instant::now() + Duration::from_millis(left)
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::time::Duration;
 use polder_core::effect::Assignment;
 use tokio_util::sync::CancellationToken;
 
+use super::admission::deadline;
 use super::produce::{Made, Product};
 use super::upload::Delivered;
-use super::{Ended, Shared, deadline, train, upload};
+use super::{Ended, Shared, train, upload};
 use crate::channel::chain;
 use crate::correction::NoSteps;
 use crate::kept::Place;

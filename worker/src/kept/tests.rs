@@ -158,7 +158,7 @@ fn workers_that_end_while_they_train_are_counted_until_training_came_further() {
         let place = kept.place(&assignment(1));
         assert_eq!(place.begun(), expected);
         // Never dropped, as of a worker that was killed.
-        std::mem::forget(place.begin());
+        let _ = std::mem::ManuallyDrop::new(place.begin());
         place
     };
     killed(0);

@@ -1,8 +1,8 @@
 //! Standbys take the places of those that were lost, declined or failed, while that helps and not for ever.
 
 use super::world::{GRACE_MS, ROUND_MS, World, wants, worker};
-use crate::Event;
 use crate::spec::RunSpec;
+use crate::{Event, WorkerName};
 
 fn with_standbys(size: u32, quorum: u32, standbys: u32) -> RunSpec {
     let mut spec = wants(size, quorum);
@@ -27,7 +27,7 @@ fn whoever_fails_is_replaced_before_a_quorum_has_reported() {
     let world = failed(at_work(2), "b");
     let (_, _, ask) = world.asked();
     assert_eq!((ask.demands[0].seats, ask.demands[0].seats_min), (1, 1));
-    let candidates: Vec<_> = ask.demands[0].candidates.iter().map(|worker| worker.as_str()).collect();
+    let candidates: Vec<_> = ask.demands[0].candidates.iter().map(WorkerName::as_str).collect();
     assert_eq!(candidates, ["d", "e", "f"]);
     let world = world.chosen(&[("r", &["e"])]);
     assert_eq!(world.sent("e"), ["r"]);
