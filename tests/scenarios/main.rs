@@ -2,12 +2,15 @@
 //! steers ([`polder_tests::Peer`]); the rest starts the real program.
 
 mod by_hand;
+mod full_disk;
 mod kills;
 mod library;
 mod policies_buffered;
 mod policy_names;
 mod real_data;
+mod released;
 mod resume;
+mod retention;
 mod rounds;
 mod standby;
 mod start_up;
