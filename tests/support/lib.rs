@@ -3,14 +3,23 @@
 //! - [`Coordinator`] is a coordinator in this process, with a directory of its own, that can be stopped and started again.
 //! - [`Peer`] is a worker that a test steers message by message, so that it can do what no honest worker would.
 //! - [`process`] starts the real program.
+//! - [`Postgres`] is a PostgreSQL server of a test's own.
+//! - [`s3`] is an S3 server of a test's own.
+//! - [`node`], [`proxy`] and [`disk`] are what a test hurts: processes, the lines between them, and a disk to be filled.
 
 pub mod coordinator;
+pub mod disk;
+pub mod node;
 pub mod peer;
+pub mod postgres;
 pub mod process;
+pub mod proxy;
+pub mod s3;
 pub mod update;
 
 pub use coordinator::Coordinator;
 pub use peer::{Peer, Session};
+pub use postgres::Postgres;
 pub use process::{Polder, Running, Said};
 
 /// A parameter count small enough for any test.
