@@ -30,7 +30,7 @@ use crate::policy::{PolicyKind, PolicySignature, tidy_reason};
 use crate::round::RoundEvent;
 use crate::run::Run;
 use crate::time::Timestamp;
-use crate::worker::{Presence, Worker};
+use crate::worker::Workers;
 
 /// Which rules [`Federation::apply`] follows. It rises when the same events would give another federation; what is only
 /// added, and says nothing about events that were there before, leaves it alone.
@@ -47,7 +47,7 @@ const TOKEN_REMEMBERED_MS: u64 = 7 * 24 * 3600 * 1000;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Federation {
     /// One for every name that a token let in, at most.
-    pub workers: BTreeMap<WorkerName, Worker>,
+    pub workers: Workers,
     /// Those that are good or expired within the last [`TOKEN_REMEMBERED_MS`].
     pub tokens: BTreeMap<TokenId, Token>,
     /// One a push; the components lie in the blob store.
@@ -166,13 +166,9 @@ impl Federation {
     /// When time alone would change something; the shell sends `TimePassed` then.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
-        let returns = self.workers.values().filter_map(|worker| match &worker.presence {
-            Presence::Away { return_by, .. } => Some(*return_by),
-            _ => None,
-        });
         let is_asking = self.question.is_some();
         let rounds = self.runs.values().filter_map(|run| run.round.as_ref()?.next_wake(&run.terms(), is_asking));
-        returns.chain(rounds).min()
+        self.workers.next_return_by().into_iter().chain(rounds).min()
     }
 
     /// Whether a placement question is under way: until it is answered, no other is asked.

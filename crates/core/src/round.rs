@@ -28,8 +28,6 @@ pub mod seats;
 pub mod selection;
 pub mod standby;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 pub use aggregation::{AggregateReceipt, Kept, StateTensor};

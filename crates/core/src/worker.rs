@@ -1,9 +1,12 @@
 //! A worker as the coordinator knows it: who, where, what it offers, whether it is here.
 
+mod workers;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::workers::Workers;
 use crate::id::{Region, WorkerName};
 use crate::time::Timestamp;
 
@@ -77,6 +80,14 @@ impl Worker {
             rounds_assigned: 0,
             latency_ms: None,
         }
+    }
+
+    /// It was away for too long; says why it is lost.
+    pub(crate) fn give_up(&mut self, now: Timestamp) -> Option<String> {
+        let Presence::Away { since, return_by, reason } = &self.presence else { return None };
+        let reason = format!("{reason}, and it did not return within {} ms", return_by.ms_since(*since));
+        self.presence = Presence::Lost { since: now, reason: reason.clone() };
+        Some(reason)
     }
 
     pub(crate) fn measure(&mut self, latency_ms: u64) {

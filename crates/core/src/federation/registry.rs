@@ -12,10 +12,11 @@ impl Federation {
     pub(super) fn coordinator_started(&mut self, grace_ms: u64, effects: &mut Effects) {
         let since = effects.now;
         let return_by = since.plus_ms(grace_ms);
-        for worker in self.workers.values_mut() {
-            if worker.is_expected() {
-                worker.presence = Presence::Away { since, return_by, reason: "the coordinator restarted".into() };
-            }
+        let expected = self.workers.values().filter(|worker| worker.is_expected());
+        let expected: Vec<WorkerName> = expected.map(|worker| worker.name.clone()).collect();
+        for name in expected {
+            let reason = "the coordinator restarted".into();
+            self.workers.change(&name, |worker| worker.presence = Presence::Away { since, return_by, reason });
         }
         // A question or an aggregation under way died with the process: both are asked again.
         self.question = None;
@@ -62,7 +63,7 @@ impl Federation {
                 }
                 let text = format!("{name} enrolled for region {region}");
                 effects.announce(None, None, Some(name), "worker-enrolled", text);
-                self.workers.entry(name.clone()).or_insert_with(|| Worker::new(name.clone(), region.clone()));
+                self.workers.enrol(Worker::new(name.clone(), region.clone()));
                 name.to_string()
             }
             (Grant::Operator { name }, _) => name.clone(),
@@ -86,16 +87,18 @@ impl Federation {
         if let Err(problem) = capacity.check() {
             return Err(Refusal::Capacity { worker: name, problem });
         }
-        let Some(worker) = self.workers.get_mut(&name) else {
+        let Some(worker) = self.workers.get(&name) else {
             return Err(Refusal::UnknownWorker { worker: name });
         };
         // Sessions are numbered as they open; one that was overtaken on its way here is over already.
         if matches!(worker.presence, Presence::Connected { session: newer, .. } if newer > session) {
             return Err(Refusal::StaleSession { worker: name });
         }
-        worker.presence = Presence::Connected { session, since: effects.now };
-        worker.capacity = Some(capacity);
         let text = format!("{name} of {} connected", worker.region);
+        self.workers.change(&name, |worker| {
+            worker.presence = Presence::Connected { session, since: effects.now };
+            worker.capacity = Some(capacity);
+        });
         effects.announce(None, None, Some(&name), "worker-connected", text);
         self.resume_assignments(&name, holding, effects);
         Ok(())
@@ -109,7 +112,7 @@ impl Federation {
         reason: String,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let Some(worker) = self.workers.get_mut(&name) else {
+        let Some(worker) = self.workers.get(&name) else {
             return Err(Refusal::UnknownWorker { worker: name });
         };
         if !matches!(worker.presence, Presence::Connected { session: current, .. } if current == session) {
@@ -117,7 +120,8 @@ impl Federation {
         }
         effects.announce(None, None, Some(&name), "worker-disconnected", format!("{name} disconnected: {reason}"));
         let since = effects.now;
-        worker.presence = Presence::Away { since, return_by: since.plus_ms(grace_ms), reason };
+        let return_by = since.plus_ms(grace_ms);
+        self.workers.change(&name, |worker| worker.presence = Presence::Away { since, return_by, reason });
         Ok(())
     }
 
@@ -127,10 +131,9 @@ impl Federation {
         is_draining: bool,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let Some(worker) = self.workers.get_mut(&name) else {
+        if self.workers.change(&name, |worker| worker.is_draining = is_draining).is_none() {
             return Err(Refusal::UnknownWorker { worker: name });
-        };
-        worker.is_draining = is_draining;
+        }
         let text = if is_draining { "is draining: it gets no new assignments" } else { "takes assignments again" };
         effects.announce(None, None, Some(&name), "worker-drained", format!("{name} {text}"));
         Ok(())
@@ -140,14 +143,9 @@ impl Federation {
     pub(super) fn pass_time(&mut self, effects: &mut Effects) {
         let now = effects.now;
         let mut gone = Vec::new();
-        for worker in self.workers.values_mut() {
-            if let Presence::Away { since, return_by, reason } = &worker.presence
-                && now >= *return_by
-            {
-                let reason = format!("{reason}, and it did not return within {} ms", return_by.ms_since(*since));
-                worker.presence = Presence::Lost { since: now, reason: reason.clone() };
-                gone.push((worker.name.clone(), reason));
-            }
+        for name in self.workers.overdue(now) {
+            let lost = self.workers.change(&name, |worker| worker.give_up(now)).flatten();
+            gone.extend(lost.map(|reason| (name, reason)));
         }
         for (worker, reason) in gone {
             self.lose_seats(&worker, &reason, effects);

@@ -89,8 +89,8 @@ impl Federation {
     }
 
     pub(super) fn measure(&mut self, worker: &WorkerName, latency_ms: Option<u64>) {
-        if let (Some(worker), Some(ms)) = (self.workers.get_mut(worker), latency_ms) {
-            worker.measure(ms);
+        if let Some(ms) = latency_ms {
+            self.workers.change(worker, |worker| worker.measure(ms));
         }
     }
 
@@ -175,9 +175,7 @@ impl Federation {
     fn translate(&mut self, id: &RunId, round: RoundNumber, effect: RoundEffect, effects: &mut Effects) {
         match effect {
             RoundEffect::Assign { worker } => {
-                if let Some(known) = self.workers.get_mut(&worker) {
-                    known.rounds_assigned += 1;
-                }
+                self.workers.change(&worker, |worker| worker.rounds_assigned += 1);
                 self.send_assignment(id, &worker, effects);
             }
             RoundEffect::Cancel { worker, reason } => {

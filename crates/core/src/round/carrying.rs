@@ -47,13 +47,17 @@ impl Round {
     /// Seats whose deadlines are their own: the round's own deadline does not close them.
     fn with_own_deadline(&self, seat: &Seat) -> bool {
         let may_report = seat.is_active() || matches!(seat.state, SeatState::Lost { .. });
-        let is_past_reporting = matches!(self.phase, Phase::Aggregation { .. }) && self.staleness_max > 0;
-        may_report && (seat.carried.is_some() || is_past_reporting)
+        may_report && (seat.carried.is_some() || self.is_past_reporting())
+    }
+
+    /// Whether those that are still at it may go on in the next round.
+    fn is_past_reporting(&self) -> bool {
+        matches!(self.phase, Phase::Aggregation { .. }) && self.staleness_max > 0
     }
 
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        let own = self.seats.values().filter(|seat| self.with_own_deadline(seat));
-        own.filter_map(|seat| self.deadline_of(seat)).min()
+        let own = self.deadline.filter(|_| self.is_past_reporting() && self.seats.has_own_open());
+        own.into_iter().chain(self.seats.first_carried_deadline()).min()
     }
 
     /// Whether some deadline has come.
@@ -64,17 +68,20 @@ impl Round {
     }
 
     pub(super) fn expire(&mut self, now: Timestamp, effects: &mut Vec<RoundEffect>) {
+        if self.next_expiry().is_none_or(|deadline| now < deadline) {
+            return;
+        }
         let is_over = |seat: &Seat| {
             self.with_own_deadline(seat) && self.deadline_of(seat).is_some_and(|deadline| now >= deadline)
         };
         let over: Vec<WorkerName> =
             self.seats.iter().filter(|(_, seat)| is_over(seat)).map(|(worker, _)| worker.clone()).collect();
         for worker in over {
-            let Some(seat) = self.seats.get_mut(&worker) else { continue };
-            if seat.is_active() {
+            let was_active = self.seats.get(&worker).is_some_and(Seat::is_active);
+            self.seats.set_state(&worker, SeatState::Straggled);
+            if was_active {
                 effects.push(RoundEffect::Cancel { worker, reason: "its deadline came".into() });
             }
-            seat.state = SeatState::Straggled;
         }
     }
 
@@ -86,7 +93,7 @@ impl Round {
         let closing = closed.deadline.unwrap_or(now);
         let own = Carried { round: closed.number, version: closed.base.version, deadline: closing };
         let mut taken = Vec::new();
-        for (worker, seat) in &mut closed.seats {
+        for (worker, seat) in &closed.seats {
             let carried = seat.carried.unwrap_or(own);
             let is_fresh = self.base.version.saturating_sub(carried.version) <= u64::from(closed.staleness_max);
             let state = match &seat.state {
@@ -96,11 +103,14 @@ impl Round {
             };
             if is_fresh {
                 self.seats.insert(worker.clone(), Seat { state, carried: Some(carried), ..seat.clone() });
-                seat.state = SeatState::CarriedOver;
-                taken.push(worker.as_str());
+                taken.push(worker.clone());
             }
         }
+        for worker in &taken {
+            closed.seats.set_state(worker, SeatState::CarriedOver);
+        }
         if !taken.is_empty() {
+            let taken: Vec<&str> = taken.iter().map(WorkerName::as_str).collect();
             let text = format!("carried over from round {}: {}", closed.number, taken.join(", "));
             self.reasons.push(text);
         }
@@ -118,7 +128,7 @@ impl Round {
     pub(crate) fn leave_behind(&mut self, version: u64) -> Vec<(WorkerName, RoundNumber, String)> {
         let (number, base) = (self.number, self.base.version);
         let mut left = Vec::new();
-        for (worker, seat) in self.seats.iter_mut().filter(|(_, seat)| seat.is_active()) {
+        for (worker, seat) in self.seats.iter().filter(|(_, seat)| seat.is_active()) {
             let (round, from) = seat.carried.map_or((number, base), |carried| (carried.round, carried.version));
             let behind = version.saturating_sub(from);
             let reason = if behind > u64::from(self.staleness_max) {
@@ -126,8 +136,10 @@ impl Round {
             } else {
                 "the round closed without it".into()
             };
-            seat.state = SeatState::Straggled;
             left.push((worker.clone(), round, reason));
+        }
+        for (worker, _, _) in &left {
+            self.seats.set_state(worker, SeatState::Straggled);
         }
         left
     }

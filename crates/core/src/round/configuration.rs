@@ -8,12 +8,12 @@ impl Round {
     pub(super) fn accept(&mut self, worker: &WorkerName) -> Result<(), RoundRefusal> {
         self.open_phase()?;
         let round = self.number;
-        let seat = self.seat_mut(worker)?;
+        let seat = self.seat(worker)?;
         // An answer may come after the update did, or after the worker was given up, or twice: that belongs into no journal.
         if seat.state != SeatState::Assigned {
             return Err(RoundRefusal::NothingNew { worker: worker.clone(), round });
         }
-        seat.state = SeatState::Accepted;
+        self.seats.set_state(worker, SeatState::Accepted);
         Ok(())
     }
 
@@ -57,11 +57,11 @@ impl Round {
     ) -> Result<(), RoundRefusal> {
         self.open_phase()?;
         let round = self.number;
-        let seat = self.seat_mut(&worker)?;
+        let seat = self.seat(&worker)?;
         if !seat.is_active() {
             return Err(RoundRefusal::SeatGivenUp { worker, round, state: seat.state.name() });
         }
-        seat.state = state;
+        self.seats.set_state(&worker, state);
         self.note(text.clone());
         effects.push(RoundEffect::Announce { worker: Some(worker), kind, text });
         Ok(())
@@ -71,9 +71,9 @@ impl Round {
     pub(super) fn take_back(&mut self, worker: WorkerName, effects: &mut Vec<RoundEffect>) -> Result<(), RoundRefusal> {
         self.open_phase()?;
         let takes_updates = self.takes_updates();
-        let seat = self.seat_mut(&worker)?;
+        let seat = self.seat(&worker)?;
         if takes_updates && matches!(seat.state, SeatState::Lost { .. }) {
-            seat.state = SeatState::Assigned;
+            self.seats.set_state(&worker, SeatState::Assigned);
             let text = format!("{worker} returned");
             self.note(text.clone());
             effects.push(RoundEffect::Announce { worker: Some(worker), kind: "worker-returned", text });
@@ -82,7 +82,7 @@ impl Round {
     }
 
     pub(super) fn leave_configuration(&mut self, now: Timestamp) {
-        let all_answered = !self.seats.values().any(|seat| seat.state == SeatState::Assigned);
+        let all_answered = self.seats.unanswered() == 0;
         if matches!(self.phase, Phase::Configuration { .. }) && all_answered {
             self.phase = Phase::Reporting { since: now };
         }

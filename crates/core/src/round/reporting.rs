@@ -46,8 +46,8 @@ impl Round {
         let loss = receipt.loss.map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
         let text = format!("{worker} sent its update: {} examples{loss}, {} bytes", receipt.examples, receipt.bytes);
         let counts_now = self.takes_updates();
-        let seat = self.seat_mut(&worker)?;
-        seat.state = if counts_now { SeatState::Reported { receipt } } else { SeatState::Held { receipt } };
+        let state = if counts_now { SeatState::Reported { receipt } } else { SeatState::Held { receipt } };
+        self.seats.set_state(&worker, state);
         effects.push(RoundEffect::Announce { worker: Some(worker), kind: "update-received", text });
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Round {
         self.admit(&worker, Task::Evaluate)?;
         let Evaluation { examples, loss, accuracy } = evaluation;
         let text = format!("{worker} evaluated: accuracy {accuracy:.4}, loss {loss:.4} on {examples} examples");
-        self.seat_mut(&worker)?.state = SeatState::Evaluated { evaluation };
+        self.seats.set_state(&worker, SeatState::Evaluated { evaluation });
         effects.push(RoundEffect::Announce { worker: Some(worker), kind: "evaluation-received", text });
         Ok(())
     }
@@ -118,11 +118,11 @@ impl Round {
     }
 
     pub(super) fn cancel_active(&mut self, reason: &str, effects: &mut Vec<RoundEffect>) {
-        for (worker, seat) in &mut self.seats {
-            if seat.is_active() {
-                seat.state = SeatState::Straggled;
-                effects.push(RoundEffect::Cancel { worker: worker.clone(), reason: reason.into() });
-            }
+        let active = self.seats.iter().filter(|(_, seat)| seat.is_active());
+        let active: Vec<WorkerName> = active.map(|(worker, _)| worker.clone()).collect();
+        for worker in active {
+            self.seats.set_state(&worker, SeatState::Straggled);
+            effects.push(RoundEffect::Cancel { worker, reason: reason.into() });
         }
     }
 

@@ -36,8 +36,9 @@ impl Round {
         if terms.standbys == 0 || self.reported() >= terms.quorum {
             return 0;
         }
-        let open = u32::try_from(self.vacant(terms).count()).unwrap_or(u32::MAX);
-        terms.size.saturating_sub(self.reported() + self.active()).min(open)
+        let wanted = terms.size.saturating_sub(self.reported() + self.active());
+        let open = self.vacant(terms).take(wanted as usize).count();
+        u32::try_from(open).unwrap_or(u32::MAX)
     }
 
     /// Whether a standby that is asked now has a fair chance to be in time.
@@ -59,12 +60,9 @@ impl Round {
 
     /// Who gave a place up that nobody has taken yet, and that may be taken once more.
     fn vacant<'a>(&'a self, terms: &'a Terms) -> impl Iterator<Item = &'a WorkerName> {
-        let is_taken = |worker: &WorkerName| self.seats.values().any(|seat| seat.replaces.as_ref() == Some(worker));
-        let is_open = move |(worker, seat): &(&WorkerName, &Seat)| {
-            let may_be_filled = terms.standbys == 0 || self.times_filled(seat) < terms.standbys;
-            seat.is_given_up() && seat.carried.is_none() && may_be_filled && !is_taken(worker)
-        };
-        self.seats.iter().filter(is_open).map(|(worker, _)| worker)
+        let may_be_filled =
+            move |(_, seat): &(&WorkerName, &Seat)| terms.standbys == 0 || self.times_filled(seat) < terms.standbys;
+        self.seats.left_open().filter(may_be_filled).map(|(worker, _)| worker)
     }
 
     /// How many stood in at the place of `seat`, its own worker included.
