@@ -58,8 +58,8 @@ pub enum SpoolError {
     Broken,
     #[error("the update of {assignment} is corrupt: its bytes have the digest {found}; its file is now `{}`", kept.display())]
     Corrupt { assignment: AssignmentId, found: Digest, kept: PathBuf },
-    #[error("`{key}` in the object store {address} is corrupt: its bytes have the digest {found}")]
-    ObjectCorrupt { assignment: AssignmentId, address: String, key: String, found: Digest },
+    #[error("{object} is corrupt: its bytes have the digest {found}")]
+    ObjectCorrupt { assignment: AssignmentId, object: String, found: Digest },
     #[error(transparent)]
     Objects(#[from] ObjectsError),
     #[error("no space is left: could not {action} `{}`; it goes on by itself once there is some", path.display())]

@@ -75,8 +75,8 @@ impl Spool {
         })?;
         let found = hashing.finish();
         if found != *digest {
-            let (address, key) = (objects.address().to_owned(), key.to_string());
-            return Err(SpoolError::ObjectCorrupt { assignment: assignment.clone(), address, key, found });
+            let object = format!("`{key}` in the object store {}", objects.address());
+            return Err(SpoolError::ObjectCorrupt { assignment: assignment.clone(), object, found });
         }
         file.as_file().sync_data().map_err(SpoolError::io("sync", file.path()))?;
         let path = self.path(assignment, digest, State::Whole);

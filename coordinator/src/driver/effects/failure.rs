@@ -97,4 +97,27 @@ mod tests {
         assert!(!AggregationFailure::from(AggregationError::from(lost())).is_policys_fault());
         assert!(!AggregationFailure::from(PolicyError::Host { reason: "no memory".into() }).is_policys_fault());
     }
+
+    #[test]
+    fn a_full_disk_is_waited_for_and_a_lost_update_is_left_out() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let spool = || SpoolError::Full { action: "write", path: "spool".into(), source: full() };
+        let store = || StoreError::io("write", std::path::Path::new("blobs"))(full());
+        let assignment = AssignmentId { run: "r".parse().unwrap(), round: 3, worker: "eu-west-1".parse().unwrap() };
+        for failure in [
+            AggregationFailure::from(spool()),
+            AggregationFailure::from(AggregationError::from(store())),
+            AggregationFailure::from(LayoutError::from(store())),
+            AggregationFailure::from(UnusablePolicy::from(store())),
+        ] {
+            assert!(failure.is_passing() && !failure.is_policys_fault() && failure.lost().is_none(), "{failure}");
+        }
+        let missing = AggregationFailure::Missing { assignment: assignment.clone() };
+        assert!(!missing.is_passing() && !missing.is_final(), "it may be there in a moment");
+        assert_eq!(missing.lost(), Some(&assignment));
+        let (found, kept) = (Digest::blake3([1; 32]), "quarantine/x".into());
+        let corrupt = AggregationFailure::from(SpoolError::Corrupt { assignment: assignment.clone(), found, kept });
+        assert!(!corrupt.is_passing() && corrupt.is_final());
+        assert_eq!(corrupt.lost(), Some(&assignment));
+    }
 }
