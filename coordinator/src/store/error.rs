@@ -24,7 +24,7 @@ pub enum StoreError {
     #[error("the journal could not be {action}")]
     Database { action: &'static str, source: sqlx::Error },
     #[error("the database's address cannot be used: {what}; it looks like `postgres://user@host/database`")]
-    DatabaseAddress { what: &'static str },
+    DatabaseAddress { what: String },
     #[error("the database `{database}` does not let us in: {fix}")]
     DatabaseRefused { database: String, fix: &'static str, source: sqlx::Error },
     #[error("the journal could not be {action}: the database `{database}` is away; is it running and reachable?")]

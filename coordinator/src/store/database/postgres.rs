@@ -51,7 +51,10 @@ impl fmt::Debug for Postgres {
 impl Postgres {
     /// Nothing is dialled yet.
     pub(super) fn new(url: &str) -> Result<Self, StoreError> {
-        let options = parse(url)?.application_name("polder").disable_statement_logging();
+        let mut options = parse(url)?.disable_statement_logging();
+        if options.get_application_name().is_none() {
+            options = options.application_name("polder");
+        }
         let place = place(&options);
         let [writer, reader, upkeep, lease] = Default::default();
         Ok(Self { options, place, writer, reader, upkeep, lease })
@@ -183,13 +186,45 @@ fn remedy(code: &str) -> Option<&'static str> {
     })
 }
 
-/// Says nothing of what it was given: it may hold a password.
+/// What may stand behind the `?` of an address.
+const OPTIONS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// Says nothing of the values that it was given: any may be a password.
 fn parse(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let wrong = |what: &str| StoreError::DatabaseAddress { what: what.into() };
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-        return Err(StoreError::DatabaseAddress { what: "it does not begin with `postgres://`" });
+        return Err(wrong("it does not begin with `postgres://`"));
     }
-    url.parse()
-        .map_err(|_| StoreError::DatabaseAddress { what: "it is not a URL, or has an option with a wrong value" })
+    let options = url.split_once('?').map_or("", |(_, options)| options).split('&').filter(|option| !option.is_empty());
+    for name in options.map(|option| option.split('=').next().unwrap_or(option)) {
+        // What is not known would be ignored; somebody who asks for something is not to believe that he got it.
+        if !OPTIONS.contains(&name) && !name.starts_with("options[") {
+            return Err(wrong(&format!(
+                "it has an option `{name}`, which is not known; there are {}",
+                OPTIONS.join(", ")
+            )));
+        }
+    }
+    url.parse().map_err(|_| wrong("it is not a URL, or has an option with a wrong value"))
 }
 
 /// The address without user and password.
@@ -211,7 +246,12 @@ mod tests {
         assert_eq!(postgres.place(), "postgres://db.example:5433/federation");
         let postgres = Postgres::new("postgres://polder:hush@localhost/f?host=/run/pg&password=hush").unwrap();
         assert_eq!(postgres.place(), "postgres:///run/pg/f");
-        for url in ["mysql://a:hush@b/c", "postgres://a:hush@b/c?sslmode=hush", "postgres://a:hush@b:hush/c"] {
+        for url in [
+            "mysql://a:hush@b/c",
+            "postgres://a:hush@b/c?sslmode=hush",
+            "postgres://a:hush@b:hush/c",
+            "postgres://a@b/c?passwd=hush",
+        ] {
             let error = Postgres::new(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
         }
