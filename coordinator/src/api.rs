@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
 pub(crate) use authorize::Authorize;
+pub(crate) use transfer::Recent;
 pub(crate) use worker::Uploads;
 
 use crate::config::Times;
@@ -41,6 +42,7 @@ pub(crate) struct Services {
     pub(crate) sessions: Sessions,
     pub(crate) layouts: Layouts,
     pub(crate) uploads: Uploads,
+    pub(crate) recent: Recent,
     pub(crate) times: Times,
     pub(crate) members: Members,
     pub(crate) tenure: Tenure,

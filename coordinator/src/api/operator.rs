@@ -29,7 +29,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Services, internal, permit, storage_failed, transfer};
+use super::{Recent, Services, internal, permit, storage_failed, transfer};
 
 pub(crate) struct Operators {
     pub(super) services: Services,
@@ -181,7 +181,9 @@ impl OperatorService for Operators {
     async fn pull_model(&self, request: Request<PullModelRequest>) -> Result<Response<Self::PullModelStream>, Status> {
         let PullModelRequest { digest, offset } = request.into_inner();
         let digest: Digest = parsed("digest", &digest)?;
-        let (total, chunks) = transfer::download(self.services.store.blobs().clone(), digest, offset).await?;
+        // What was removed is gone for operators, even if some worker fetched it just now.
+        let blobs = self.services.store.blobs().clone();
+        let (total, chunks) = transfer::download(&Recent::default(), blobs, digest, offset).await?;
         let total = PullModelResponse { total_bytes: Some(total), data: bytes::Bytes::new() };
         let chunks = chunks.map(|chunk| chunk.map(|data| PullModelResponse { total_bytes: None, data }));
         Ok(Response::new(Box::pin(futures_util::stream::iter([Ok(total)]).chain(chunks))))

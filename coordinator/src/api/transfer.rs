@@ -1,5 +1,7 @@
 //! Files on the wire: models go out and updates, models and policies come in, in chunks, with memory for a few chunks only.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +21,35 @@ const READ_BYTES: u64 = 4 * CHUNK_BYTES as u64;
 /// How long a peer may pause in the middle of a file before the transfer is given up; what arrived is kept.
 pub(super) const STALL: Duration = Duration::from_secs(60);
 
-/// The blob from `offset` on, in chunks.
+/// Models up to this size are kept in memory for a while: all workers of a cohort ask for the same one at once.
+const SMALL_BYTES: u64 = 1 << 20;
+/// How many of them; each is a run's, as a rule.
+const SMALL_MAX: usize = 8;
+
+/// The small models that were last fetched, found intact.
+#[derive(Clone, Default)]
+pub(crate) struct Recent(Arc<Mutex<VecDeque<(Digest, Bytes)>>>);
+
+impl Recent {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Digest, Bytes)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, digest: &Digest) -> Option<Bytes> {
+        self.lock().iter().find(|(kept, _)| kept == digest).map(|(_, file)| file.clone())
+    }
+
+    fn keep(&self, digest: Digest, file: &Bytes) {
+        let mut kept = self.lock();
+        kept.retain(|(other, _)| *other != digest);
+        kept.truncate(SMALL_MAX - 1);
+        kept.push_front((digest, file.clone()));
+    }
+}
+
+/// The blob from `offset` on, in chunks; a small one from memory, where it is still there.
 pub(super) async fn download(
+    recent: &Recent,
     blobs: Blobs,
     digest: Digest,
     offset: u64,
@@ -29,12 +58,26 @@ pub(super) async fn download(
         let text = format!("there is no model or policy {digest} here, or no longer: runs let go of older models");
         unwelcome(Code::NotFound, "unknown_blob", text)
     };
-    let total = blobs.size(&digest).await.map_err(storage_failed)?.ok_or_else(missing)?;
+    let mut file = recent.get(&digest);
+    let total = match &file {
+        Some(file) => file.len() as u64,
+        None => blobs.size(&digest).await.map_err(storage_failed)?.ok_or_else(missing)?,
+    };
     if offset > total {
         let text = format!("offset {offset} is beyond the end of {digest}, which has {total} bytes");
         return Err(unwelcome(Code::OutOfRange, "bad_offset", text));
     }
-    let state = (blobs, offset, Bytes::new());
+    if file.is_none() && total <= SMALL_BYTES {
+        let _taking = meter::taking(Step::Read);
+        let read = blobs.get(&digest).await.map_err(storage_failed)?;
+        recent.keep(digest, &read);
+        file = Some(read);
+    }
+    let state = match file {
+        // Not beyond its end, as was made sure, and what fits memory fits a usize.
+        Some(file) => (blobs, total, file.slice(usize::try_from(offset).unwrap_or(file.len())..)),
+        None => (blobs, offset, Bytes::new()),
+    };
     let chunks = futures_util::stream::try_unfold(state, move |(blobs, mut offset, mut held)| async move {
         if held.is_empty() {
             if offset == total {
@@ -108,5 +151,23 @@ pub(super) async fn receive<T, E: Send + 'static>(
         (Ok(()), read) => read,
         (Err(error), Err(read)) if is_cut(&error) => Err(read),
         (Err(error), _) => Err(status(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_models_that_were_last_fetched_are_kept() {
+        let recent = Recent::default();
+        let digest = |number: usize| Digest::blake3([u8::try_from(number).unwrap(); 32]);
+        for number in 0..=SMALL_MAX {
+            recent.keep(digest(number), &Bytes::from(vec![1; number]));
+        }
+        assert_eq!(recent.get(&digest(0)), None);
+        assert_eq!(recent.get(&digest(SMALL_MAX)).unwrap().len(), SMALL_MAX);
+        recent.keep(digest(1), &Bytes::new());
+        assert_eq!(recent.lock().len(), SMALL_MAX);
     }
 }

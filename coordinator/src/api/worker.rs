@@ -62,7 +62,7 @@ impl WorkerService for Workers {
             let text = format!("worker `{worker}` has no open assignment that starts from {digest}");
             return Err(unwelcome(Code::PermissionDenied, "not_assigned", text));
         }
-        let (_, chunks) = transfer::download(self.0.store.blobs().clone(), digest, offset).await?;
+        let (_, chunks) = transfer::download(&self.0.recent, self.0.store.blobs().clone(), digest, offset).await?;
         Ok(Response::new(Box::pin(chunks.map(|chunk| chunk.map(|data| ModelChunk { data })))))
     }
 

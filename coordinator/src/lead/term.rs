@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::lease::Lease;
 use crate::CoordinatorError;
-use crate::api::{Services, Tenure, Uploads};
+use crate::api::{Recent, Services, Tenure, Uploads};
 use crate::driver::{Driver, Performer};
 use crate::handle::CoordinatorHandle;
 use crate::house::House;
@@ -108,6 +108,7 @@ async fn parts(house: &Arc<House>, lease: &Lease) -> Result<(Driver, Server, Coo
         sessions,
         layouts,
         uploads: Uploads::default(),
+        recent: Recent::default(),
         times: config.times,
         members: house.members.clone(),
         tenure: Tenure { epoch: lease.term().epoch, since: crate::config::now() },
