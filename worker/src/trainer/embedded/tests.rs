@@ -169,3 +169,19 @@ async fn training_that_was_interrupted_makes_the_same_update() {
     assert_eq!(bits(&resumed), bits(&whole));
     assert_eq!((resumed.steps, resumed.loss, resumed.accuracy), (whole.steps, whole.loss, whole.accuracy));
 }
+
+#[cfg(not(feature = "cuda"))]
+#[tokio::test]
+async fn a_gpu_that_is_lost_may_be_back_but_what_diverged_diverges_again() {
+    let (_dir, data) = points();
+    let request = request(data, Task::Train, 0.0, 1);
+    let lost = Embedded::on(Device::Cuda { index: 0 }).run(&request, &watcher().0).unwrap_err();
+    assert!(lost.may_pass(), "{lost}");
+    let mut settings = settings(10_000);
+    settings["train"]["learning_rate"] = 100.0.into();
+    settings["train"]["optimizer"] = serde_json::json!({ "kind": "sgd", "weight_decay": 1.0 });
+    let diverging = TrainRequest { settings, ..request };
+    let diverged = Embedded::on(Device::Cpu).run(&diverging, &watcher().0).unwrap_err();
+    assert!(!diverged.may_pass() && chain(&diverged).contains("diverged"), "{}", chain(&diverged));
+    assert_eq!(Embedded::on(Device::Cpu).retries(&diverging.settings), 1);
+}
