@@ -7,7 +7,7 @@ use polder_core::policy::OnFailure;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::client::Client;
-use crate::command::{bench, coordinator, demo, login, model, policy, round, run, token, worker};
+use crate::command::{backup, bench, coordinator, demo, login, model, policy, restore, round, run, sim, token, worker};
 use crate::failure::EXIT_CODES;
 use crate::home::{Home, Profile};
 use crate::output::Output;
@@ -41,9 +41,15 @@ pub(crate) enum Command {
     /// Measure what a round costs.
     #[command(subcommand)]
     Bench(bench::Verb),
+    /// Drive the core through seeded faults: lost messages, crashes, partitions, full disks, lies.
+    Sim(sim::Sim),
     /// Run a coordinator.
     #[command(subcommand)]
     Coordinator(coordinator::Verb),
+    /// Copy everything that a coordinator must not lose to a directory; it may run meanwhile.
+    Backup(backup::Backup),
+    /// Make a coordinator's directory, and fill its database and object store, from a backup.
+    Restore(restore::Restore),
     /// Tokens that let workers and operators join.
     #[command(subcommand)]
     Token(token::Verb),

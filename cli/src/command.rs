@@ -1,13 +1,16 @@
 //! One file a command. Each has its arguments and `perform`; results go to [`Context::output`], talk to stderr.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod coordinator;
 pub(crate) mod demo;
 pub(crate) mod login;
 pub(crate) mod model;
 pub(crate) mod policy;
+pub(crate) mod restore;
 pub(crate) mod round;
 pub(crate) mod run;
+pub(crate) mod sim;
 pub(crate) mod token;
 pub(crate) mod worker;
 
@@ -24,8 +27,12 @@ pub(crate) async fn perform(cli: Cli) -> anyhow::Result<()> {
             bench::Verb::Aggregation(aggregation) => aggregation.perform(&context).await,
         },
         Command::Demo(demo) => demo.perform(&context).await,
+        Command::Sim(sim) => sim.perform(&context),
         Command::Coordinator(coordinator::Verb::Start(start)) => start.perform(&context).await,
         Command::Coordinator(coordinator::Verb::Show(show)) => show.perform(&context).await,
+        Command::Coordinator(coordinator::Verb::Verify(verify)) => verify.perform(&context).await,
+        Command::Backup(backup) => backup.perform(&context).await,
+        Command::Restore(restore) => restore.perform(&context).await,
         Command::Token(token::Verb::Create(create)) => create.perform(&context).await,
         Command::Login(login) => login.perform(&context).await,
         Command::Worker(verb) => match verb {

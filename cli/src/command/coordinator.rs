@@ -2,6 +2,7 @@
 
 pub(crate) mod show;
 pub(crate) mod start;
+pub(crate) mod verify;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -9,4 +10,6 @@ pub(crate) enum Verb {
     Start(start::Start),
     /// Which coordinator leads, since when, and how it is doing.
     Show(show::Show),
+    /// Read every blob and spooled update, and name those that are corrupt. The coordinator may run meanwhile.
+    Verify(verify::Verify),
 }
