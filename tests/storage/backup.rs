@@ -39,12 +39,12 @@ impl MidRound {
         }
         let run = coordinator.submit(&spec).await.unwrap();
         for at in [0, 1] {
-            let assignment = sessions[at].assignment().await.id.unwrap();
+            let assignment = sessions[at].assignment().await.assignment.unwrap();
             upload(&mut peers[at], &assignment, 1.0).await;
         }
-        let assignment = sessions[0].assignment().await.id.unwrap();
+        let assignment = sessions[0].assignment().await.assignment.unwrap();
         upload(&mut peers[0], &assignment, 2.0).await;
-        let outstanding = sessions[1].assignment().await.id.unwrap();
+        let outstanding = sessions[1].assignment().await.assignment.unwrap();
         Self { coordinator, run, peers, sessions, outstanding }
     }
 

@@ -2,6 +2,7 @@
 //! PostgreSQL server, which they start themselves.
 
 mod answers;
+mod backup;
 mod full;
 mod journal;
 mod lease;

@@ -2,6 +2,7 @@
 //! and with S3. Those on S3 run in a process of their own, whose environment has the credentials, as a user's would.
 
 mod faults;
+mod full;
 mod shared;
 mod world;
 

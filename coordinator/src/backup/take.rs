@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use polder_core::{AssignmentId, Digest, Event, Federation, Timestamp};
+use polder_policy::builtins;
 use polder_security::CertificateAuthority;
 use tokio::runtime::Handle;
 
@@ -144,7 +145,9 @@ impl Copies<'_> {
         if let Some((assignment, _)) = counted.iter().find(|update| !there.contains(update)) {
             return Err(BackupError::UpdateGone { assignment: assignment.clone() });
         }
-        for digest in federation.blobs().collect::<BTreeSet<_>>() {
+        // Every program brings the built-in policies along.
+        let is_builtin = |digest: &Digest| builtins().iter().any(|builtin| builtin.digest() == *digest);
+        for digest in federation.blobs().filter(|digest| !is_builtin(digest)).collect::<BTreeSet<_>>() {
             let blobs = self.blobs.clone();
             if !self.copy(blob_path(&digest), None, |out| Ok(blobs.copy_to(&digest, out)?))? {
                 return Err(BackupError::BlobGone { digest });

@@ -124,9 +124,10 @@ mod s3 {
             one.await.unwrap().unwrap();
         }
         let path = world.s3_path(&key(&name));
-        let gets = || s3.requests().iter().filter(|line| line.contains(&format!("\"GET {path}"))).count();
+        let gets = || s3.requests().iter().filter(|line| line.contains("GET ") && line.contains(&path)).count();
         // 20 MB come in parts of 8 MiB; its log may be a line behind.
-        polder_tests::eventually("the server's log", async || (gets() == 3).then_some(())).await;
+        polder_tests::eventually("the server's log", async || (gets() >= 3).then_some(())).await;
+        assert_eq!(gets(), 3, "{:?}", s3.requests());
     }
 
     #[tokio::test]
@@ -135,8 +136,9 @@ mod s3 {
         let world = World::s3().unwrap();
         let house = world.open("a").await;
         let name = house.store.blobs().put(Algorithm::Blake3, "model".into()).await.unwrap();
+        // Whoever has no credentials can put an object where there is none.
+        house.store.blobs().remove(&name).await.unwrap();
         assert_eq!(s3.put(&world.s3_path(&key(&name)), b"mOdel"), 200);
-        house.wipe();
         let error = house.store.blobs().get(&name).await.unwrap_err();
         assert!(matches!(error, StoreError::ObjectCorrupt { .. }), "{error}");
     }

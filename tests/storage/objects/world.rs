@@ -11,29 +11,29 @@ use polder_tensor::{Layout, Parameters, TensorSpec};
 use tempfile::TempDir;
 
 /// The port of the S3 server, in the process that has its credentials.
-pub const S3_PORT: &str = "POLDER_TEST_S3_PORT";
-pub const BUCKET: &str = "polder";
+pub(super) const S3_PORT: &str = "POLDER_TEST_S3_PORT";
+pub(super) const BUCKET: &str = "polder";
 
 /// Where the copies that count are.
-pub struct World {
+pub(super) struct World {
     dir: TempDir,
     /// None where everything lies in the coordinator's own directory.
     blobs: Option<String>,
 }
 
 impl World {
-    pub fn local() -> Option<Self> {
+    pub(super) fn local() -> Option<Self> {
         Some(Self { dir: tempfile::tempdir().unwrap(), blobs: None })
     }
 
-    pub fn directory() -> Option<Self> {
+    pub(super) fn directory() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Some(format!("file://{}", dir.path().join("shared dir").display()).replace(' ', "%20"));
         Some(Self { dir, blobs })
     }
 
     /// None in a process without the server's credentials.
-    pub fn s3() -> Option<Self> {
+    pub(super) fn s3() -> Option<Self> {
         std::env::var_os(S3_PORT)?;
         let dir = tempfile::tempdir().unwrap();
         // Each test has a part of the bucket to itself.
@@ -41,30 +41,30 @@ impl World {
         Some(Self { blobs: Some(format!("s3://{BUCKET}/test/{prefix}")), dir })
     }
 
-    pub fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         self.blobs.is_some()
     }
 
     /// The object store's own directory, where it has one.
-    pub fn objects(&self) -> PathBuf {
+    pub(super) fn objects(&self) -> PathBuf {
         self.dir.path().join("shared dir")
     }
 
     /// The path of an object for [`S3::put`](polder_tests::s3::S3::put).
-    pub fn s3_path(&self, key: &str) -> String {
+    pub(super) fn s3_path(&self, key: &str) -> String {
         format!("/{}/{key}", self.blobs.as_deref().unwrap().trim_start_matches("s3://"))
     }
 
-    pub fn dir(&self, name: &str) -> PathBuf {
+    pub(super) fn dir(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A coordinator's directory.
-    pub async fn open(&self, name: &str) -> House {
+    pub(super) async fn open(&self, name: &str) -> House {
         self.try_open(name).await.unwrap()
     }
 
-    pub async fn try_open(&self, name: &str) -> Result<House, StoreError> {
+    pub(super) async fn try_open(&self, name: &str) -> Result<House, StoreError> {
         let dir = self.dir(name);
         let store = Store::open(&StoreConfig { blobs: self.blobs.clone(), ..StoreConfig::local(&dir) }).await?;
         let spool = Spool::open(&dir.join("spool"), store.blobs().objects().cloned()).unwrap();
@@ -72,14 +72,14 @@ impl World {
     }
 }
 
-pub struct House {
-    pub store: Store,
-    pub spool: Spool,
+pub(super) struct House {
+    pub(super) store: Store,
+    pub(super) spool: Spool,
 }
 
 impl House {
     /// Loses all local copies, as a new machine would.
-    pub fn wipe(&self) {
+    pub(super) fn wipe(&self) {
         let mut files = Vec::new();
         collect(&self.store.dir().join("blobs"), &mut files);
         collect(&self.store.dir().join("spool"), &mut files);
@@ -89,7 +89,7 @@ impl House {
     }
 
     /// Takes an update, as an upload brings it.
-    pub fn receive(&self, assignment: &AssignmentId, seed: u32) -> Result<SpooledUpdate, SpoolError> {
+    pub(super) fn receive(&self, assignment: &AssignmentId, seed: u32) -> Result<SpooledUpdate, SpoolError> {
         let file = update(seed);
         let digest = digest(&file);
         let announced =
@@ -108,7 +108,7 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-pub fn files(dir: &Path) -> usize {
+pub(super) fn files(dir: &Path) -> usize {
     let mut files = Vec::new();
     if dir.exists() {
         collect(dir, &mut files);
@@ -120,21 +120,21 @@ fn layout() -> Arc<Layout> {
     Arc::new(Layout::new(vec![TensorSpec::new("w", [700, 40])]).unwrap())
 }
 
-pub fn update(seed: u32) -> Vec<u8> {
+pub(super) fn update(seed: u32) -> Vec<u8> {
     let values = (0..28_000).map(|at| (at as f32).mul_add(0.25, seed as f32)).collect();
     Parameters::new(layout(), values).unwrap().to_safetensors()
 }
 
-pub fn assignment(round: u32, worker: &str) -> AssignmentId {
+pub(super) fn assignment(round: u32, worker: &str) -> AssignmentId {
     AssignmentId { run: "digits-1".parse().unwrap(), round, worker: worker.parse().unwrap() }
 }
 
-pub fn digest(bytes: &[u8]) -> Digest {
+pub(super) fn digest(bytes: &[u8]) -> Digest {
     Digest::blake3(*blake3::hash(bytes).as_bytes())
 }
 
 /// Bytes that do not repeat soon, of more than one part.
-pub fn model() -> Vec<u8> {
+pub(super) fn model() -> Vec<u8> {
     let mut state = 1_u32;
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
 use crate::api::transfer::Piece;
-use crate::api::{Services, internal, room, transfer};
+use crate::api::{Services, internal, room, storage_failed, transfer};
 use crate::driver::blocking;
+use crate::layouts::LayoutError;
 use crate::spool::{Announced, Receiver, SpoolError};
 
 /// What the federation says to an update before its first byte.
@@ -83,7 +84,10 @@ async fn take(
         Admission::Counted => return Ok(()),
     };
     room(services)?;
-    let layout = services.layouts.of(&base).await.map_err(internal)?;
+    let layout = services.layouts.of(&base).await.map_err(|error| match error {
+        LayoutError::Store(error) => storage_failed(error),
+        error => internal(error),
+    })?;
     let announced = Announced { assignment: assignment.clone(), layout, digest: receipt.update, bytes: receipt.bytes };
     spool(services, announced, offset, stream).await?;
     count(services, assignment, receipt).await

@@ -97,6 +97,8 @@ impl ObjectStoreUrl {
 
     /// Sets the client up; asks nobody yet.
     pub(super) fn connect(&self) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+        // The clients ask for it as soon as they are made.
+        polder_security::tls::use_ring();
         let url = self.url.as_str();
         Ok(match self.provider {
             Provider::S3 => self.within(AmazonS3Builder::from_env().with_url(url).with_retry(retries()).build()?),
@@ -111,7 +113,6 @@ impl ObjectStoreUrl {
     }
 
     fn within(&self, store: impl ObjectStore) -> Arc<dyn ObjectStore> {
-        polder_security::tls::use_ring();
         if self.prefix.as_ref().is_empty() {
             Arc::new(store)
         } else {
