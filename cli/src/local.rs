@@ -159,6 +159,11 @@ async fn start_coordinator(dir: &Path, listen: &str, options: &[String]) -> Resu
     Ok((coordinator, up))
 }
 
+/// What a coordinator says of a port that somebody else has.
+fn is_port_taken(error: &Error) -> bool {
+    error.to_string().contains("another program has this port")
+}
+
 /// A coordinator and its workers, all on this machine; they end with this value.
 pub(crate) struct LocalFederation {
     dir: PathBuf,
@@ -197,11 +202,23 @@ impl LocalFederation {
         self.coordinator.id()
     }
 
-    /// Kills the coordinator without a warning, starts it again on the same port and waits until it is up.
+    /// Kills the coordinator without a warning, starts it again on the same port and waits until it is up. Those who try
+    /// to reach it meanwhile may have the port for a moment, as their own.
     pub(crate) async fn restart_coordinator(&mut self) -> Result<()> {
         self.coordinator.child.kill().await.context("cannot kill the coordinator")?;
-        (self.coordinator, _) = start_coordinator(&self.dir, &self.endpoint, &self.options).await?;
-        Ok(())
+        let killed = std::time::Instant::now();
+        loop {
+            match start_coordinator(&self.dir, &self.endpoint, &self.options).await {
+                Ok((coordinator, _)) => {
+                    self.coordinator = coordinator;
+                    return Ok(());
+                }
+                Err(error) if is_port_taken(&error) && killed.elapsed() < UP_WITHIN => {
+                    tracing::debug!("the coordinator's port is taken; trying again");
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The workers' processes, those that have ended left out.
@@ -273,6 +290,7 @@ mod tests {
             endpoint: String::new(),
             profile: PathBuf::new(),
             workers: vec![shell("eu-west-1", dir, "echo '{}'; cat"), shell("us-east-1", dir, worker)],
+            options: Vec::new(),
         }
     }
 

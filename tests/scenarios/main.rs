@@ -12,6 +12,7 @@ mod released;
 mod resume;
 mod retention;
 mod rounds;
+mod scale;
 mod standby;
 mod start_up;
 mod updates;
