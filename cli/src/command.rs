@@ -24,6 +24,7 @@ pub(crate) async fn perform(cli: Cli) -> anyhow::Result<()> {
             bench::Verb::Round(round) => round.perform(&context).await,
             bench::Verb::Fanin(fanin) => fanin.perform(&context).await,
             bench::Verb::Large(large) => large.perform(&context).await,
+            bench::Verb::Soak(soak) => soak.perform(&context).await,
             bench::Verb::Aggregation(aggregation) => aggregation.perform(&context).await,
         },
         Command::Demo(demo) => demo.perform(&context).await,

@@ -7,7 +7,9 @@
 //! | [`drive`] | does to it what the schedule says |
 //! | [`past`] | what happened, by the journal alone, with every invariant looked at |
 //! | [`fate`] | what became of the updates that workers were told to be safe |
+//! | [`recovery`] | how long a kill holds up the rounds |
 //! | [`replay`] | the same runs without faults, to be compared bit for bit |
+//! | [`soak`] | nothing is left behind by rounds |
 //!
 //! `POLDER_CHAOS_SECONDS` says for how long (45 if it is not set), `POLDER_CHAOS_SEED` what is done.
 
@@ -15,6 +17,7 @@ mod drive;
 mod fate;
 mod lines;
 mod past;
+mod recovery;
 mod replay;
 mod runs;
 mod schedule;
@@ -24,7 +27,7 @@ mod world;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use polder_tests::postgres::Postgres;
 
@@ -63,11 +66,14 @@ fn three_coordinators_lose_nothing() {
     chaos("three_coordinators_lose_nothing", 3, &shared);
 }
 
-/// One chaos at a time: two would only measure each other.
-static TURN: Mutex<()> = Mutex::new(());
+/// One federation at a time: two would only measure each other.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn chaos(test: &str, coordinators: usize, shared: &Shared) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let (seed, seconds) = (setting("POLDER_CHAOS_SEED", SEED), setting("POLDER_CHAOS_SECONDS", SECONDS));
     let again = format!("POLDER_CHAOS_SEED={seed} POLDER_CHAOS_SECONDS={seconds}");
     eprintln!("chaos: seed {seed}, {seconds} s; again with: {again} cargo test -p polder-tests --test chaos {test}");
@@ -107,12 +113,7 @@ fn heal(world: &mut World, long: &[String]) {
     let queued: Vec<String> =
         std::mem::take(&mut world.submitting).into_iter().map(|submitting| submitting.join().unwrap()).collect();
     for run in long {
-        let committed = world.eventually("the run is shown", |world| world.show(run)?["rounds_committed"].as_u64());
-        world.eventually("a run that was hurt goes on", |world| {
-            let now = world.show(run)?;
-            assert_eq!(now["status"], "running", "{now}");
-            (now["rounds_committed"].as_u64()? >= committed + ROUNDS_AFTER).then_some(())
-        });
+        world.gets_on(run, ROUNDS_AFTER);
     }
     for run in queued {
         world.eventually("a run that was submitted in bad times completes", |world| {
@@ -161,15 +162,6 @@ fn print_figures(world: &World, past: &Past, fates: &fate::Fates, rounds: usize,
         past.starts,
         past.runs.len(),
     );
-    for (who, is_coordinator) in [("coordinator", true), ("worker", false)] {
-        let kills = world.kills.iter().filter(|kill| kill.is_coordinator == is_coordinator);
-        let mut waits: Vec<u64> = kills.filter_map(|kill| past.next_commit_after(kill.at_ms)).collect();
-        waits.sort_unstable();
-        let (Some(most), Some(median)) = (waits.last(), waits.get(waits.len() / 2)) else { continue };
-        eprintln!(
-            "chaos: from the kill of a {who} to the next commit, the time that it was down included: median {median} ms, \
-             at most {most} ms, of {} kills",
-            waits.len()
-        );
-    }
+    // With other faults beside it, and the time that it was down included.
+    recovery::print(&world.kills, past);
 }

@@ -107,11 +107,7 @@ impl World {
             node.start(|_| ());
             world.workers.push(node);
         }
-        world.eventually("all workers are connected", |world| {
-            let listed = world.ask(&["worker", "list", "--json"])?;
-            let connected = listed.iter().filter(|worker| worker["state"] == "connected").count();
-            (connected == WORKERS.len()).then_some(())
-        });
+        world.all_are_connected();
         world.began = Instant::now();
         world
     }
@@ -171,6 +167,26 @@ impl World {
             assert!(Instant::now() < deadline, "it never came about: {what}");
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    #[track_caller]
+    pub(crate) fn all_are_connected(&mut self) {
+        self.eventually("all workers are connected", |world| {
+            let listed = world.ask(&["worker", "list", "--json"])?;
+            let connected = listed.iter().filter(|worker| worker["state"] == "connected").count();
+            (connected == WORKERS.len()).then_some(())
+        });
+    }
+
+    /// Waits until the run has committed so many more rounds.
+    #[track_caller]
+    pub(crate) fn gets_on(&mut self, run: &str, rounds: u64) {
+        let committed = self.eventually("the run is shown", |world| world.show(run)?["rounds_committed"].as_u64());
+        self.eventually("the run goes on", |world| {
+            let now = world.show(run)?;
+            assert_eq!(now["status"], "running", "{now}");
+            (now["rounds_committed"].as_u64()? >= committed + rounds).then_some(())
+        });
     }
 
     /// Whatever is done to them, processes end only if they are killed or told to.

@@ -5,6 +5,7 @@ mod crowd;
 pub(crate) mod fanin;
 pub(crate) mod large;
 pub(crate) mod round;
+pub(crate) mod soak;
 mod spent;
 
 use clap::Subcommand;
@@ -17,6 +18,8 @@ pub(crate) enum Verb {
     Fanin(fanin::Fanin),
     /// A model that one process should not hold in memory goes through a round.
     Large(large::Large),
+    /// Rounds for as long as one likes, and whether memory, descriptors, threads and disk stay flat.
+    Soak(soak::Soak),
     /// Updates becoming a model, natively and through policies, beside reading and native arithmetic.
     Aggregation(aggregation::Aggregation),
 }
