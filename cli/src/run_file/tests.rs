@@ -74,6 +74,7 @@ fn every_key_arrives() {
     assert_eq!(file.deadlines, Deadlines { selection_ms: 500, round_ms: 5_400_000 });
     assert_eq!(file.evaluation, Some(EvaluationSpec { holdout: 0.2 }));
     assert_eq!(file.target, Some(Target { metric: Metric::Accuracy, value: 0.95 }));
+    assert_eq!(file.retention.models, 3);
     assert_eq!(file.model.file, Some("start.safetensors".into()));
     assert_eq!(
         file.trainer.settings["train"],
