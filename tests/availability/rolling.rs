@@ -1,6 +1,6 @@
 //! Every coordinator is restarted, one after the other, while a run goes on.
 
-use crate::world::{COORDINATORS, World, shared};
+use crate::world::{COORDINATORS, World, shared, wait_until};
 
 const ROUNDS: usize = 12;
 
@@ -22,4 +22,25 @@ fn a_rolling_restart_loses_no_round() {
     world.completed_without_loss(&run, ROUNDS);
     let epoch = world.shown()["epoch"].as_u64().unwrap();
     assert!(epoch > 1, "somebody else led in between");
+}
+
+/// As a newer version would leave the database, once it has started over it.
+const NEWER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                     VALUES (999, 'from the future', true, '', 0)";
+
+#[test]
+fn a_coordinator_that_is_too_old_for_the_database_follows_and_never_leads() {
+    let Some(postgres) = shared() else { return };
+    let mut world = World::of_coordinators(postgres);
+    let before = world.shown();
+    postgres.sql(&world.database, NEWER);
+    world.kill(0);
+    wait_until(&world, "the others say that they are too old", || {
+        world.logs().matches("start the newer version").count() >= 2
+    });
+    let epoch = postgres.sql(&world.database, "SELECT epoch FROM lease");
+    assert_eq!(epoch, before["epoch"].to_string(), "one of them led");
+    // The newer version is gone again, and with it the reason.
+    postgres.sql(&world.database, "DELETE FROM _sqlx_migrations WHERE version = 999");
+    world.shown_when("one of them leads", |view| view["epoch"].as_u64() > before["epoch"].as_u64());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use polder_tests::Postgres;
 use serde_json::Value;
 
-use crate::world::{World, shared};
+use crate::world::{World, shared, wait_until};
 
 const ROUNDS: usize = 8;
 const DELAY_MS: u32 = 400;
@@ -89,15 +89,6 @@ fn commits_once_each(postgres: &Postgres, world: &World, rounds: usize) {
     let holes = postgres.sql(&world.database, "SELECT count(*), max(seq) FROM journal");
     let (count, last) = holes.split_once('|').unwrap();
     assert_eq!(count, last, "the journal has a hole");
-}
-
-/// What only the logs tell.
-fn wait_until(world: &World, what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never came about that {what}\n{}", world.logs());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -237,3 +237,12 @@ round = "5m"
 "#
     )
 }
+
+/// What only the logs tell.
+pub(crate) fn wait_until(world: &World, what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never came about that {what}\n{}", world.logs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

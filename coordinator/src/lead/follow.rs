@@ -37,18 +37,21 @@ pub(super) async fn follow(
 }
 
 async fn ask(house: &House, leader: &watch::Sender<Option<Leader>>) -> Result<Lease, CoordinatorError> {
-    let mut is_away = false;
+    // Said once: the database may be away for hours, and a newer version may lead for as long as it likes.
+    let mut is_said = false;
     loop {
         match ask_once(house).await {
             Ok(Ok(lease)) => return Ok(lease),
             Ok(Err(now)) => {
-                is_away = false;
+                is_said = false;
                 note(leader, now);
             }
-            Err(error) if error.is_passing() => {
-                // Once is enough: the database may be away for hours.
-                if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(error = chain(&error), "the database cannot be asked who leads; trying on");
+            Err(error) if error.is_passing() || matches!(error, StoreError::Newer { .. }) => {
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "this coordinator cannot ask for the lease; it follows and tries on"
+                    );
                 }
             }
             Err(error) => return Err(error.into()),
@@ -60,11 +63,14 @@ async fn ask(house: &House, leader: &watch::Sender<Option<Leader>>) -> Result<Le
 
 /// The lease, or who has it.
 pub(super) async fn ask_once(house: &House) -> Result<Result<Lease, Option<Leader>>, StoreError> {
-    let asked_at = lease::clock();
-    if let Some(term) = house.store.try_lead(&house.member, TTL).await? {
-        return Ok(Ok(Lease::hold(house.store.clone(), term, asked_at)));
+    if let Some(other) = other(&house.store, &house.member.id).await? {
+        return Ok(Err(Some(other)));
     }
-    Ok(Err(other(&house.store, &house.member.id).await?))
+    house.store.refuse_newer().await?;
+    let asked_at = lease::clock();
+    let term = house.store.try_lead(&house.member, TTL).await?;
+    // Without it, another was faster.
+    Ok(term.map(|term| Lease::hold(house.store.clone(), term, asked_at)).ok_or(None))
 }
 
 /// Who leads, if it is not us: to ourselves nothing is passed on.

@@ -93,6 +93,11 @@ impl Database {
         Ok(database)
     }
 
+    /// Refuses a database that has not this version's format any more.
+    pub(super) async fn require_ours(&self) -> Result<(), StoreError> {
+        migrations::require(self).await
+    }
+
     /// For people; holds no secret.
     fn place(&self) -> &str {
         match self {

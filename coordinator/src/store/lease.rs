@@ -72,6 +72,12 @@ impl Store {
         }
     }
 
+    /// Refuses a database that a newer version has brought to its format since it was opened: what that version writes
+    /// must not be led by this one.
+    pub async fn refuse_newer(&self) -> Result<(), StoreError> {
+        self.database.require_ours().await
+    }
+
     /// Begins a term of `member` if nobody else holds the lease, which then lasts for `ttl` by the database's clock. A
     /// write of an earlier term that is under way is finished first; later ones write nothing.
     pub async fn try_lead(&self, member: &Member, ttl: Duration) -> Result<Option<Term>, StoreError> {
