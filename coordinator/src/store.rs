@@ -9,6 +9,8 @@
 //! | `journal.sqlite` | [`journal`], [`snapshot`], [`archive`]: what happened, in order; or in PostgreSQL |
 //! | `blobs/<algorithm>/<hex>` | [`blobs`]: files by the digest of their bytes |
 //! | `incoming/` | blobs being written; emptied at start |
+//! | `quarantine/` | corrupt files, put aside for people; the last few |
+//! | `objects` | the address of the object store that has everything of this directory's, if there is one ([`objects`]) |
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};

@@ -149,6 +149,7 @@ async fn a_damaged_backup_restores_nothing() {
 
 /// The way from one coordinator to several: nothing is lost from SQLite to PostgreSQL and from local files to shared ones.
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::print_stderr)]
 async fn a_backup_moves_to_a_shared_database_and_object_store() {
     let Some(postgres) = Postgres::shared() else {
         eprintln!("skipped: there is no PostgreSQL here");

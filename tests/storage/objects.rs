@@ -12,6 +12,7 @@ use polder_tests::s3::S3;
 use world::S3_PORT;
 
 #[test]
+#[allow(clippy::print_stderr)]
 fn everything_holds_on_s3() {
     let Some(s3) = S3::start() else {
         eprintln!(
@@ -24,6 +25,7 @@ fn everything_holds_on_s3() {
 }
 
 #[test]
+#[allow(clippy::print_stderr)]
 fn a_server_that_goes_away_comes_back_or_lies_is_borne() {
     let Some(mut s3) = S3::start() else {
         eprintln!(

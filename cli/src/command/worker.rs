@@ -7,7 +7,7 @@ pub(crate) mod start;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     /// Run a worker until Ctrl-C or SIGTERM.
-    Start(start::Start),
+    Start(Box<start::Start>),
     /// The workers that joined, and what they are doing.
     List(list::List),
     /// Give a worker nothing new; it finishes what it has.

@@ -270,7 +270,7 @@ fn a_round_is_removed_and_nothing_else() {
     world.spool.remove(&run, 4).unwrap();
     world.spool.remove(&run, 4).unwrap();
     let left: Vec<_> = world.spool.list().unwrap().into_iter().map(|held| held.assignment).collect();
-    assert_eq!(left, [kept.assignment.clone()]);
+    assert_eq!(left, std::slice::from_ref(&kept.assignment));
 
     world.spool.remove(&run, 44).unwrap();
     assert!(!world.dir.path().join("spool/digits-1").exists(), "the folder of a run goes with its last round");

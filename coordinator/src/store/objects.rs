@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
@@ -28,6 +28,8 @@ pub use error::{Action, ObjectsError};
 /// What is read and sent at a time. S3 wants at least 5 MiB a part, and takes 10,000 of them.
 const PART_BYTES: u64 = 8 << 20;
 const PARTS_MAX: u64 = 9_000;
+/// What S3 removes with one request.
+const DELETED_AT_ONCE: usize = 1000;
 /// Parts on their way at once.
 const PARTS_AT_ONCE: usize = 4;
 /// The longest that one request may take, all of its retries included; the client gives up earlier by itself.
@@ -207,9 +209,24 @@ impl Objects {
         }
     }
 
-    /// Removes all objects in the folder `prefix`.
+    /// Removes all objects in the folder `prefix`, many with one request where the store can do that.
     pub(crate) fn delete_all(&self, prefix: &Key) -> Result<(), ObjectsError> {
-        self.list(prefix)?.iter().try_for_each(|(key, _)| self.delete(key))
+        let keys: Vec<Key> = self.list(prefix)?.into_iter().map(|(key, _)| key).collect();
+        for keys in keys.chunks(DELETED_AT_ONCE) {
+            let (store, keys) = (self.store.clone(), keys.to_vec());
+            self.ask(Action::Remove, prefix, async move {
+                let mut gone = store.delete_stream(futures_util::stream::iter(keys.into_iter().map(Ok)).boxed());
+                while let Some(removed) = gone.next().await {
+                    match removed {
+                        // Somebody else was first.
+                        Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn ask<T: Send + 'static>(

@@ -10,6 +10,7 @@ use polder_tests::disk::Disk;
 use super::world::{House, assignment, digest, files, update};
 
 #[tokio::test]
+#[allow(clippy::print_stderr)]
 async fn a_full_disk_is_said_and_left_as_it_was() {
     let disk = match Disk::mount(2) {
         Ok(disk) => disk,

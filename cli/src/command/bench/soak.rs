@@ -4,7 +4,6 @@
 mod sample;
 mod trend;
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,7 +20,7 @@ use crate::args::Context;
 use crate::client::Client;
 use crate::failure::{Ended, Exit};
 use crate::local::LocalFederation;
-use crate::output::{Table, talk};
+use crate::output::talk;
 use crate::run_file::model_spec;
 use crate::shutdown::Signals;
 
