@@ -162,6 +162,5 @@ fn print_figures(world: &World, past: &Past, fates: &fate::Fates, rounds: usize,
         past.starts,
         past.runs.len(),
     );
-    // With other faults beside it, and the time that it was down included.
-    recovery::print(&world.kills, past);
+    recovery::print(&world.kills, past, "with other faults beside it and the time that it was down");
 }
