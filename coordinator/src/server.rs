@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use polder_security::{Accepted, Acceptor, CertificateAuthority, Credentials, Endpoint, Identity, SecureStream};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -40,7 +41,30 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long a connection may take to say its first byte.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 
+/// Open files that a coordinator asks for: two connections of each of many thousand workers, and the updates of a round.
+const FILES_WANTED: u64 = 65_536;
+/// With fewer, a federation of some hundred workers does not fit.
+const FILES_MIN: u64 = 4096;
+
+/// Raises this process's own limit of open files as far as it may, and says so where that is not far.
+fn make_room_for_connections() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < FILES_WANTED) {
+        limit.current = Some(limit.maximum.map_or(FILES_WANTED, |maximum| FILES_WANTED.min(maximum)));
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+        }
+    }
+    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < FILES_MIN) {
+        tracing::warn!(
+            files,
+            "each worker takes two of the files that may be open; allow more with `ulimit -n` for many workers"
+        );
+    }
+}
+
 pub(crate) async fn bind(listen: SocketAddr) -> Result<TcpListener, CoordinatorError> {
+    make_room_for_connections();
     TcpListener::bind(listen).await.map_err(listen_error(listen))
 }
 
