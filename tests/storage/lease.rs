@@ -128,6 +128,7 @@ async fn a_server_s_clock_that_was_set_back_locks_nobody_out() {
     let old = a.try_lead(&member("a"), TTL).await.unwrap().unwrap();
     assert_eq!(b.try_lead(&member("b"), TTL).await.unwrap(), None);
     place.sql("UPDATE lease SET expires_ms = expires_ms + 86400000").await;
+    assert_eq!(b.leader().await.unwrap(), None);
     let new = b.try_lead(&member("b"), TTL).await.unwrap().unwrap();
     assert!(matches!(a.append(old, &entries(1..=1), &[], &[]).await, Err(StoreError::Fenced { .. })));
     assert_eq!(b.append(new, &entries(1..=1), &[], &[]).await.unwrap(), 1);

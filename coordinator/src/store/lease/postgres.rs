@@ -59,7 +59,10 @@ const STEP_DOWN: &str = "UPDATE lease SET epoch = epoch + 1, holder = '', expire
 const LEADER: &str = concat!(
     "SELECT member.id, endpoint, peer, version, epoch, since_ms \
      FROM lease JOIN member ON member.id = holder WHERE lease.id = 1 AND expires_ms > ",
-    now_ms!()
+    now_ms!(),
+    " AND expires_ms <= ",
+    now_ms!(),
+    " + 600000"
 );
 
 pub(super) async fn announce(database: &Postgres, member: &Member) -> Result<(), StoreError> {
