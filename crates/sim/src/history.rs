@@ -75,16 +75,25 @@ fn returned(worker: &WorkerName, holding: &[AssignmentId], effects: &[Effect], f
 }
 
 /// An update may close its round to others, but comes to no round that was closed before.
-fn in_time(now: Timestamp, assignment: &AssignmentId, federation: &Federation) -> Checked {
+fn in_time(now: Timestamp, assignment: &AssignmentId, effects: &[Effect], federation: &Federation) -> Checked {
     let run = federation.runs.get(&assignment.run);
     let Some((round, seat)) = run.and_then(|run| run.seat(assignment.round, &assignment.worker)) else {
         return violated("every counted update came from the cohort", format!("{assignment} has no seat"));
+    };
+    let is_abandoned_by_this = |notice: &polder_core::effect::Notice| {
+        notice.kind == "round-abandoned" && notice.run.as_ref() == Some(&assignment.run)
     };
     match &round.phase {
         Phase::Selection(_) if seat.carried.is_some() => Ok(()),
         Phase::Configuration { .. } | Phase::Reporting { .. } => Ok(()),
         // It came with the deadline, and they were too few even so.
         Phase::Closed(Outcome::Abandoned { .. }) if round.deadline.is_some_and(|deadline| deadline <= now) => Ok(()),
+        // It came with the loss of others, after a time in which nothing could be written.
+        Phase::Closed(Outcome::Abandoned { .. })
+            if effects.iter().any(|e| matches!(e, Effect::Announce(notice) if is_abandoned_by_this(notice))) =>
+        {
+            Ok(())
+        }
         Phase::Aggregation { since } if *since == now || matches!(seat.state, SeatState::Held { .. }) => Ok(()),
         _ => violated("a closed round takes no update", format!("{assignment} came too late")),
     }
@@ -127,7 +136,7 @@ impl History {
         }
         match event {
             Event::WorkerConnected { worker, holding, .. } => returned(worker, holding, effects, federation),
-            Event::UpdateReceived { assignment, .. } => in_time(now, assignment, federation),
+            Event::UpdateReceived { assignment, .. } => in_time(now, assignment, effects, federation),
             _ => Ok(()),
         }
     }

@@ -198,6 +198,11 @@ impl World {
                 if let Some(asker) = asker {
                     let counts = term.federation.reported(&asker.assignment);
                     let is_counted = asker.update.is_some() && counts == asker.update;
+                    // What this batch did before it, nobody else can know yet.
+                    if !is_counted && batch.entries.is_empty() {
+                        let task = if asker.update.is_some() { Task::Train } else { Task::Evaluate };
+                        self.history.refused(who, &asker.assignment, task, refusal.code())?;
+                    }
                     batch.answers.push((asker, (!is_counted).then(|| refusal.code())));
                 }
             }
@@ -373,11 +378,7 @@ impl World {
             }
             match (asker.update, refused) {
                 (Some(update), None) => self.history.acknowledged(&asker.assignment, update)?,
-                (update, Some(code)) => {
-                    let task = if update.is_some() { Task::Train } else { Task::Evaluate };
-                    self.history.refused(who, &asker.assignment, task, code)?;
-                }
-                (None, None) => {}
+                _ => {}
             }
             let answer = Down::Answer { assignment: asker.assignment, refused };
             self.send_down(asker.worker, asker.via, None, &answer);
