@@ -25,7 +25,7 @@ use crate::run_file::model_spec;
 use crate::shutdown::Signals;
 
 /// What is kept, so that the bounds are reached early in the first quarter; by default it would take hours.
-const RETAINED: [&str; 4] = ["--retain-journal", "20000", "--retain-log", "20000"];
+const RETAINED: [&str; 6] = ["--retain-journal", "20000", "--retain-log", "20000", "--retain-rounds", "500"];
 /// Fewer samples than that say nothing about quarters.
 const SAMPLES_MIN: usize = 8;
 

@@ -16,11 +16,11 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// What comes and goes with a round under way, whatever the total.
+    /// What comes and goes with a round under way and with a pool's idle threads, whatever the total.
     fn jitter(self) -> f64 {
         match self {
             Self::Bytes => (1 << 20) as f64,
-            Self::Count => 2.0,
+            Self::Count => 4.0,
         }
     }
 
