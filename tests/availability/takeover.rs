@@ -1,21 +1,19 @@
 //! The leader goes, one way or another, and another one leads.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use polder_tests::Postgres;
 use serde_json::Value;
 
-use crate::world::{World, shared, wait_until};
+use crate::world::{World, say, shared, wait_until};
 
 const ROUNDS: usize = 8;
 const DELAY_MS: u32 = 400;
 
 /// Says how long it took until a round committed that had not when `since` was.
-fn next_commit(world: &World, run: &str, before: u64, since: Instant, after_what: &str) -> Duration {
+fn next_commit(world: &World, run: &str, before: u64, since: Instant, after_what: &str) {
     world.until_committed(run, before + 1);
-    let took = since.elapsed();
-    eprintln!("{} ms from {after_what} to the next commit", took.as_millis());
-    took
+    say(&format!("{} ms from {after_what} to the next commit", since.elapsed().as_millis()));
 }
 
 #[test]
@@ -45,7 +43,7 @@ fn a_leader_that_stops_in_order_is_missed_for_a_moment() {
     let stopped = Instant::now();
     world.stop(0);
     world.shown_when("another leads", |view| world.leader(view) != 0);
-    eprintln!("{} ms from SIGTERM to an answer of the next leader", stopped.elapsed().as_millis());
+    say(&format!("{} ms from SIGTERM to an answer of the next leader", stopped.elapsed().as_millis()));
     next_commit(&world, &run, world.committed(&run), stopped, "SIGTERM of the leader");
     world.completed_without_loss(&run, ROUNDS);
 }
@@ -102,7 +100,7 @@ fn a_database_that_restarts_loses_nothing() {
     // Longer than the lease holds: the leader stops serving, and nobody can take its place.
     wait_until(&world, "the leader gives up", || world.logs().contains("leads no more; it follows"));
     postgres.resume();
-    eprintln!("the database was away for {} ms", crashed.elapsed().as_millis());
+    say(&format!("the database was away for {} ms", crashed.elapsed().as_millis()));
     next_commit(&world, &run, world.committed(&run), crashed, "the database's crash");
     world.completed_without_loss(&run, ROUNDS);
     commits_once_each(&postgres, &world, ROUNDS);

@@ -1,5 +1,6 @@
 //! Three coordinators, three workers, an operator; all of them dial whichever coordinator the test says.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -236,6 +237,11 @@ quorum = 3
 round = "5m"
 "#
     )
+}
+
+/// For who runs the tests, whether they succeed or not.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// What only the logs tell.
