@@ -376,9 +376,8 @@ impl World {
             if refused.is_some() && !is_sure {
                 continue;
             }
-            match (asker.update, refused) {
-                (Some(update), None) => self.history.acknowledged(&asker.assignment, update)?,
-                _ => {}
+            if let (Some(update), None) = (asker.update, refused) {
+                self.history.acknowledged(&asker.assignment, update)?;
             }
             let answer = Down::Answer { assignment: asker.assignment, refused };
             self.send_down(asker.worker, asker.via, None, &answer);
