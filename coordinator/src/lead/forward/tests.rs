@@ -156,7 +156,8 @@ async fn who_talks_on_without_an_answer_is_cut_off() {
 
 #[tokio::test]
 async fn two_followers_do_not_pass_a_connection_round_and_round() {
-    let (one, other) = (world(PATIENCE).await, world(PATIENCE).await);
+    let patience = Duration::from_millis(300);
+    let (one, other) = (world(patience).await, world(patience).await);
     one.leader.send_replace(leads(1, &other.at.to_string()));
     other.leader.send_replace(leads(2, &one.at.to_string()));
     let mut client = TcpStream::connect(one.at).await.unwrap();
