@@ -13,6 +13,8 @@
 //!
 //! `POLDER_CHAOS_SECONDS` says for how long (45 if it is not set), `POLDER_CHAOS_SEED` what is done.
 
+#![allow(clippy::print_stderr, reason = "the seed, the figures and what was skipped are for people")]
+
 mod drive;
 mod fate;
 mod lines;

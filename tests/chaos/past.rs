@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polder_coordinator::store::{Recorded, Store, StoreConfig};
+use polder_coordinator::store::{Recorded, Store, StoreConfig, StoreError};
 use polder_core::effect::Effect;
 use polder_core::round::Round;
 use polder_core::spec::RunSpec;
@@ -55,7 +55,11 @@ impl Past {
     pub(crate) async fn read(store: &StoreConfig) -> Self {
         let store = Store::open(store).await.unwrap();
         let mut past = Self::default();
-        store.replay(1, |recorded| Ok::<(), polder_coordinator::store::StoreError>(past.take(recorded))).await.unwrap();
+        let take = |recorded| {
+            past.take(recorded);
+            Ok::<(), StoreError>(())
+        };
+        store.replay(1, take).await.unwrap();
         past.look_at_everything();
         past
     }
@@ -87,10 +91,8 @@ impl Past {
                     self.broken.push(format!("an update for {assignment} was accepted twice; the first was {before}"));
                 }
             }
-            Event::Aggregated { run, round, .. } => {
-                if !self.aggregated.insert((run.clone(), *round)) {
-                    self.broken.push(format!("round {round} of {run} has two aggregates in the journal"));
-                }
+            Event::Aggregated { run, round, .. } if !self.aggregated.insert((run.clone(), *round)) => {
+                self.broken.push(format!("round {round} of {run} has two aggregates in the journal"));
             }
             _ => {}
         }
