@@ -73,11 +73,17 @@ pub enum CoordinatorError {
     Advertise { advertise: String, source: polder_security::endpoint::EndpointError },
     #[error("cannot listen on {listen}: {hint}")]
     Listen { listen: SocketAddr, hint: &'static str, source: std::io::Error },
-    #[error("journal entry {seq} cannot be read; restore the directory from a backup")]
+    #[error(
+        "journal entry {seq} cannot be read: a newer version wrote it, or it is damaged; start the newer version, or restore \
+         a backup"
+    )]
     JournalEntry { seq: u64, source: serde_json::Error },
     #[error("journal entry {seq} does not fit what came before it; restore the directory from a backup")]
     JournalRefused { seq: u64, source: Box<polder_core::federation::Refusal> },
-    #[error("the snapshot after journal entry {seq} cannot be read; restore the directory from a backup")]
+    #[error(
+        "the snapshot after journal entry {seq} cannot be read: a newer version wrote it, or it is damaged; start the newer \
+         version, or restore a backup"
+    )]
     Snapshot { seq: u64, source: serde_json::Error },
     #[error(
         "the snapshot after journal entry {seq} was made under rules {rules}, and this version knows them up to {ours}; \

@@ -13,6 +13,7 @@ fn validator() -> Option<PathBuf> {
 }
 
 #[test]
+#[allow(clippy::print_stderr)]
 fn the_manifests_fit_the_schema() {
     let Some(validator) = validator() else {
         eprintln!("skipped: there is no kubernetes-validate here; `.ci/servers` installs it");

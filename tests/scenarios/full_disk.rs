@@ -14,10 +14,14 @@ async fn view(coordinator: &Coordinator) -> CoordinatorView {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::print_stderr)]
 async fn a_full_disk_stops_intake_and_resumes_by_itself() {
     let disk = match Disk::mount(32) {
         Ok(disk) => disk,
-        Err(why) => return eprintln!("skipped: no disk of our own to fill: {why}"),
+        Err(why) => {
+            eprintln!("skipped: no disk of our own to fill: {why}");
+            return;
+        }
     };
     let dir = tempfile::tempdir_in(disk.path()).unwrap();
     let coordinator = Coordinator::start_in(dir, Times::default()).await;
