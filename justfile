@@ -30,8 +30,18 @@ proto:
 seeds N="20000":
     cargo run -- sim --seeds {{N}}
 
+# Hurt a live federation of real processes at random moments for so many seconds, and see that nothing was lost.
+chaos SECONDS="600" SEED="1":
+    POLDER_CHAOS_SECONDS={{SECONDS}} POLDER_CHAOS_SEED={{SEED}} cargo test -p polder-tests --test chaos
+
+# Rounds for so many minutes, and whether memory, descriptors, threads and disk stay flat.
+soak MINUTES="60":
+    cargo run --release -- bench soak --minutes {{MINUTES}}
+
 bench:
     cargo run --release -- bench round --workers 2 --params 1000 --rounds 200
+    cargo run --release -- bench fanin
+    cargo run --release -- bench large
     cargo bench -p polder-coordinator -p polder-policy -p polder-train
 
 deny:

@@ -107,3 +107,51 @@ fn architecture_md_names_every_crate() {
         assert!(text.contains(&format!("`{package}`")), "ARCHITECTURE.md does not mention `{package}`");
     }
 }
+
+/// What the journal may hold in the format of these migrations. An older program stops leading when it meets a newer
+/// format, and would stop altogether at an event that it does not know: a new kind of event takes a new migration, which
+/// may be empty, and both lists here.
+const JOURNAL: (&[&str], &[&str]) = (
+    &["postgres/0001_store.sql", "sqlite/0001_journal.sql", "sqlite/0002_leadership.sql"],
+    &[
+        "aggregated",
+        "aggregation-failed",
+        "aggregation-impossible",
+        "assignment-accepted",
+        "assignment-declined",
+        "assignment-failed",
+        "coordinator-started",
+        "evaluation-received",
+        "placement-answered",
+        "placement-failed",
+        "policies-set",
+        "policy-pushed",
+        "policy-removed",
+        "run-stopped",
+        "run-submitted",
+        "time-passed",
+        "token-created",
+        "token-redeemed",
+        "update-lost",
+        "update-received",
+        "worker-connected",
+        "worker-disconnected",
+        "worker-drained",
+    ],
+);
+
+#[test]
+fn a_new_event_comes_with_a_new_format_of_the_journal() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../coordinator/migrations"));
+    let mut migrations: Vec<String> = ["postgres", "sqlite"]
+        .iter()
+        .flat_map(|database| std::fs::read_dir(root.join(database)).unwrap())
+        .map(|file| file.unwrap().path().strip_prefix(root).unwrap().display().to_string())
+        .collect();
+    migrations.sort();
+    // serde names every kind when it meets one that it does not know.
+    let unknown = serde_json::from_str::<polder_core::Event>(r#"{"event":"?"}"#).unwrap_err().to_string();
+    let mut kinds: Vec<&str> = unknown.split('`').skip(3).step_by(2).collect();
+    kinds.sort_unstable();
+    assert_eq!((migrations, kinds), (JOURNAL.0.iter().map(ToString::to_string).collect(), JOURNAL.1.to_vec()));
+}
