@@ -10,6 +10,18 @@ const SEAL_BYTES: u64 = 32;
 /// Puts what `write` writes in place of whatever is at `path`: beside it first, then synced and renamed. Directories that are
 /// missing are made, for their owner only. No file beside it may have its name with a dot before it.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    put(path, write, true)
+}
+
+/// The same for what is worth no wait for the disk: whole after a kill, but after a power cut it may be damaged.
+pub(crate) fn replace_unsynced(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    put(path, write, false)
+}
+
+fn put(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>, is_synced: bool) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
     };
@@ -17,14 +29,14 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> i
     let mut beside = std::ffi::OsString::from(".");
     beside.push(name);
     let beside = dir.join(beside);
-    let written = fill(&beside, write).and_then(|()| fs::rename(&beside, path));
+    let written = fill(&beside, write, is_synced).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // What was half written is worth nothing, and is overwritten the next time if it cannot be removed now.
         let _ = fs::remove_file(&beside);
     }
     written?;
     // A rename is durable once its directory is.
-    File::open(dir)?.sync_all()
+    if is_synced { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
 /// The same with a BLAKE3 digest of everything at its end, for files that [`open_sealed`] must find as they were written.
@@ -71,14 +83,15 @@ pub(crate) fn open_sealed(path: &Path) -> io::Result<Take<BufReader<File>>> {
     Ok(BufReader::new(file).take(bytes))
 }
 
-fn fill(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+fn fill(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>, is_synced: bool) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = BufWriter::new(options.open(path)?);
     write(&mut file)?;
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    if is_synced { file.sync_all() } else { Ok(()) }
 }
 
 pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {

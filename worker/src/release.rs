@@ -20,7 +20,7 @@ use polder_policy::{Builtin, Limits, Policy, PolicyError, PolicyHost};
 use crate::allow_list::{named, of_kind};
 use crate::channel::chain;
 use crate::trainer::Trained;
-use ledger::{Ledger, Ledgers};
+use ledger::{Binding, Ledger, Ledgers};
 
 mod ledger;
 mod treatment;
@@ -156,7 +156,8 @@ impl ReleaseGuard {
         }
         host.check_parameters(&policy, &choice.parameters).map_err(refuse)?;
         tracing::info!(digest = %policy.digest(), "release policy {name}");
-        let ledgers = Ledgers::at(dir.join("released"));
+        let binding = if matches!(choice.source, Source::Default) { Binding::Loose } else { Binding::Strict };
+        let ledgers = Ledgers::at(dir.join("released"), binding);
         let (parameters, mark) = (choice.parameters.clone(), format!("{} {}", policy.digest(), choice.parameters));
         Ok(Self { host, policy, name, parameters, mark, ledgers, turn: Mutex::default() })
     }

@@ -3,8 +3,8 @@
 //! The records are what a budget rests on, so none is ever dropped to make room: with [`RUNS_MAX`] of them nothing is released to
 //! further runs until the region removes those of runs that it knows to be over. A damaged record releases nothing either.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
@@ -75,11 +75,22 @@ impl Ledger {
 pub(super) struct Ledgers {
     dir: PathBuf,
     runs_max: usize,
+    binding: Binding,
+}
+
+/// What a record is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// A policy that the region chose may go by it: each is on disk before the update leaves.
+    Strict,
+    /// The region chose none, and everything is released: it is kept for a policy that may come, but nothing waits for the
+    /// disk, and one that a power cut damaged is begun anew.
+    Loose,
 }
 
 impl Ledgers {
-    pub(super) fn at(dir: PathBuf) -> Self {
-        Self { dir, runs_max: RUNS_MAX }
+    pub(super) fn at(dir: PathBuf, binding: Binding) -> Self {
+        Self { dir, runs_max: RUNS_MAX, binding }
     }
 
     fn path(&self, run: &RunId) -> PathBuf {
@@ -88,6 +99,16 @@ impl Ledgers {
 
     /// The record of `run`; an empty one if there is none and there is room for it.
     pub(super) fn open(&self, run: &RunId) -> io::Result<Ledger> {
+        match self.read(run) {
+            Err(why) if self.binding == Binding::Loose && why.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%run, "the record of what was released is begun anew: {why}");
+                Ok(Ledger::default())
+            }
+            read => read,
+        }
+    }
+
+    fn read(&self, run: &RunId) -> io::Result<Ledger> {
         let path = self.path(run);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -95,7 +116,11 @@ impl Ledgers {
                 self.must_have_room()?;
                 return Ok(Ledger::default());
             }
-            Err(error) => return Err(in_file(&path, &error.to_string())),
+            // Not text at all.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(in_file(&path, &error.to_string())),
+            Err(error) => {
+                return Err(io::Error::new(error.kind(), format!("cannot read `{}`: {error}", path.display())));
+            }
         };
         let ledger: Ledger = serde_json::from_str(&text).map_err(|error| in_file(&path, &error.to_string()))?;
         let state = HEXLOWER.decode(ledger.state.as_bytes());
@@ -107,7 +132,11 @@ impl Ledgers {
 
     pub(super) fn save(&self, run: &RunId, ledger: &Ledger) -> io::Result<()> {
         let text = serde_json::to_string(ledger).map_err(io::Error::other)?;
-        durable::replace(&self.path(run), |file| file.write_all(text.as_bytes()))
+        let write = |file: &mut BufWriter<File>| file.write_all(text.as_bytes());
+        match self.binding {
+            Binding::Strict => durable::replace(&self.path(run), write),
+            Binding::Loose => durable::replace_unsynced(&self.path(run), write),
+        }
     }
 
     fn must_have_room(&self) -> io::Result<()> {
@@ -125,7 +154,7 @@ impl Ledgers {
 }
 
 fn in_file(path: &std::path::Path, problem: &str) -> io::Error {
-    io::Error::other(format!("`{}` is damaged: {problem}", path.display()))
+    io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is damaged: {problem}", path.display()))
 }
 
 #[cfg(test)]
@@ -140,7 +169,7 @@ mod tests {
     fn a_record_outlives_the_worker_and_a_policys_state_is_its_own() {
         let dir = tempfile::tempdir().unwrap();
         let (ours, theirs) = (Digest::sha256([1; 32]), Digest::sha256([2; 32]));
-        let ledgers = Ledgers::at(dir.path().join("released"));
+        let ledgers = Ledgers::at(dir.path().join("released"), Binding::Strict);
         let mut ledger = ledgers.open(&run("a")).unwrap();
         assert_eq!((ledger.budget(), ledger.state_of(ours)), (ReleaseBudget::default(), vec![]));
         ledger.released(ours, vec![7, 0]);
@@ -148,7 +177,7 @@ mod tests {
         ledger.withheld(ours, vec![7, 2]);
         ledgers.save(&run("a"), &ledger).unwrap();
 
-        let again = Ledgers::at(dir.path().join("released")).open(&run("a")).unwrap();
+        let again = Ledgers::at(dir.path().join("released"), Binding::Strict).open(&run("a")).unwrap();
         assert_eq!(again, ledger);
         assert_eq!(again.budget(), ReleaseBudget { released: 2, withheld: 1 });
         assert_eq!((again.state_of(ours), again.state_of(theirs)), (vec![7, 2], vec![]));
@@ -158,7 +187,7 @@ mod tests {
     #[test]
     fn a_damaged_record_is_no_empty_one() {
         let dir = tempfile::tempdir().unwrap();
-        let ledgers = Ledgers::at(dir.path().into());
+        let ledgers = Ledgers::at(dir.path().into(), Binding::Strict);
         for damage in ["", "{", r#"{"released":0,"withheld":0,"policy":null,"state":"0"}"#] {
             fs::write(dir.path().join("a.json"), damage).unwrap();
             let error = ledgers.open(&run("a")).unwrap_err().to_string();
@@ -167,9 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn where_no_policy_was_chosen_a_damaged_record_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledgers = Ledgers::at(dir.path().into(), Binding::Loose);
+        let mut ledger = ledgers.open(&run("a")).unwrap();
+        ledger.released(Digest::sha256([1; 32]), vec![]);
+        ledgers.save(&run("a"), &ledger).unwrap();
+        assert_eq!(Ledgers::at(dir.path().into(), Binding::Strict).open(&run("a")).unwrap(), ledger);
+        for damage in [&b""[..], b"{", b"\xff\xfe"] {
+            fs::write(dir.path().join("a.json"), damage).unwrap();
+            assert_eq!(ledgers.open(&run("a")).unwrap(), Ledger::default());
+            assert!(Ledgers::at(dir.path().into(), Binding::Strict).open(&run("a")).is_err());
+        }
+    }
+
+    #[test]
     fn no_record_makes_room_for_another() {
         let dir = tempfile::tempdir().unwrap();
-        let ledgers = Ledgers { dir: dir.path().into(), runs_max: 2 };
+        let ledgers = Ledgers { dir: dir.path().into(), runs_max: 2, binding: Binding::Strict };
         for name in ["a", "b"] {
             let ledger = ledgers.open(&run(name)).unwrap();
             ledgers.save(&run(name), &ledger).unwrap();

@@ -144,7 +144,7 @@ fn a_policy_that_fails_releases_nothing() {
 #[test]
 fn without_its_record_nothing_is_released() {
     let dir = tempfile::tempdir().unwrap();
-    let guard = open(&dir, None, "{}").unwrap();
+    let guard = open(&dir, Some("allow-all"), "{}").unwrap();
     let path = dir.path().join("released/r.json");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "{").unwrap();
