@@ -47,39 +47,30 @@ pub(crate) fn is_full(status: &Status) -> bool {
     refusal_word(status) == Some(STORAGE_FULL)
 }
 
-/// Reads a status, by its stable word where it has one.
+/// Reads a status, by its stable word where that is one we know, else by its code. Nothing is unwanted unless it is said to
+/// be: an update that is thrown away for a word that we misunderstood is work lost in silence.
 pub(crate) fn verdict(status: &Status) -> Verdict {
-    match refusal_word(status) {
-        Some("bad_offset" | "upload_busy" | "stalled" | STORAGE_FULL) => Verdict::Retry,
+    let word = refusal_word(status);
+    match word {
+        Some("bad_offset" | "upload_busy" | "stalled" | STORAGE_FULL | "storage_away" | "spooled_corrupt") => {
+            Verdict::Retry
+        }
         Some("bad_update" | "wrong_size" | "wrong_digest" | "malformed" | "bad_report" | "denied") => Verdict::Fault,
-        // round_closed, duplicate_update, not_in_cohort, seat_given_up, run_ended, not_assigned and what is to come.
-        Some(_) => Verdict::Unwanted,
-        None => match status.code() {
+        Some(
+            "round_closed" | "duplicate_update" | "not_in_cohort" | "seat_given_up" | "run_ended" | "not_assigned"
+            | "unknown_run" | "unknown_round",
+        ) => Verdict::Unwanted,
+        _ => match status.code() {
+            Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::DeadlineExceeded => Verdict::Retry,
             Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented => {
                 Verdict::Fault
             }
-            _ => Verdict::Retry,
+            // Without a word it is the network or an accident; with one, somebody has decided something.
+            _ if word.is_none() => Verdict::Retry,
+            _ => Verdict::Fault,
         },
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use polder_proto::unwelcome;
-
-    use super::*;
-
-    #[test]
-    fn words_go_before_codes() {
-        let said = |code, word| verdict(&unwelcome(code, word, "no"));
-        assert_eq!(said(Code::FailedPrecondition, "round_closed"), Verdict::Unwanted);
-        assert_eq!(said(Code::AlreadyExists, "duplicate_update"), Verdict::Unwanted);
-        assert_eq!(said(Code::PermissionDenied, "not_in_cohort"), Verdict::Unwanted);
-        assert_eq!(said(Code::OutOfRange, "bad_offset"), Verdict::Retry);
-        assert_eq!(said(Code::ResourceExhausted, "storage_full"), Verdict::Retry);
-        assert_eq!(said(Code::InvalidArgument, "bad_update"), Verdict::Fault);
-        assert_eq!(verdict(&Status::unavailable("gone")), Verdict::Retry);
-        assert_eq!(verdict(&Status::internal("disk full")), Verdict::Retry);
-        assert_eq!(verdict(&Status::permission_denied("no")), Verdict::Fault);
-    }
-}
+mod tests;

@@ -154,9 +154,28 @@ async fn a_coordinator_in_trouble_is_tried_again() {
     coordinator.has(&model);
     let _worker = Running::start(&coordinator);
     let mut session = coordinator.session().await;
-    let trouble = [Status::internal("disk full"), unwelcome(Code::Aborted, "upload_busy", "another upload")];
+    let trouble = [
+        Status::internal("disk full"),
+        unwelcome(Code::Aborted, "upload_busy", "another upload"),
+        unwelcome(Code::Unavailable, "storage_away", "the object store does not answer"),
+        unwelcome(Code::Aborted, "spooled_corrupt", "the update is corrupt"),
+    ];
     coordinator.script().refuse_uploads.insert(1, trouble.into());
     session.assign(assignment(1, &model, &settings("add"))).await;
     coordinator.uploaded().await;
-    assert_eq!(coordinator.upload(1).headers.len(), 3);
+    assert_eq!(coordinator.upload(1).headers.len(), 5);
+}
+
+#[tokio::test]
+async fn a_model_is_waited_for_while_the_object_store_is_away() {
+    let mut coordinator = FakeCoordinator::start().await;
+    let model = model(12);
+    coordinator.has(&model);
+    let away = unwelcome(Code::Unavailable, "storage_away", "the object store does not answer");
+    coordinator.script().refuse_fetches = vec![away; 3].into();
+    let _worker = Running::start(&coordinator);
+    let mut session = coordinator.session().await;
+    session.assign(assignment(1, &model, &settings("add"))).await;
+    coordinator.uploaded().await;
+    assert_eq!(coordinator.script().fetches.len(), 4);
 }

@@ -53,6 +53,8 @@ pub(crate) struct Script {
     pub(crate) cut_downloads: VecDeque<usize>,
     /// The offsets at which downloads began.
     pub(crate) fetches: Vec<u64>,
+    /// Each refuses one download.
+    pub(crate) refuse_fetches: VecDeque<Status>,
     /// Each cuts one upload after so many bytes.
     pub(crate) cut_uploads: VecDeque<usize>,
     /// Each refuses one upload of its round; one that says OK lets it pass.
@@ -349,6 +351,9 @@ impl WorkerService for World {
         let v1::FetchModelRequest { digest, offset } = request.into_inner();
         let mut script = self.script();
         script.fetches.push(offset);
+        if let Some(refusal) = script.refuse_fetches.pop_front() {
+            return Err(refusal);
+        }
         let file = script.models.get(&digest).cloned();
         let file = file.ok_or_else(|| polder_proto::unwelcome(Code::NotFound, "unknown_blob", "no such model"))?;
         let mut rest = file[offset as usize..].to_vec();
