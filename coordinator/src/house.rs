@@ -13,10 +13,11 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::CoordinatorError;
 use crate::config::{self, Config};
 use crate::driver::chain;
+use crate::lead::lease::TTL;
 use crate::lead::members::{self, Members};
 use crate::server;
 use crate::spool::Spool;
-use crate::store::{Member, Store};
+use crate::store::{Member, Store, StoreError};
 
 /// Where the shared database keeps the sealed authority.
 const AUTHORITY_KEY: &str = "authority";
@@ -58,6 +59,7 @@ impl House {
         let (seen, members) = Members::new(member.clone());
         let announcing = match &config.shared {
             Some(_) => {
+                refuse_twin(&store, &member, &config.dir).await?;
                 seen.send_replace(members::announce_once(&store, &member).await?);
                 Some(AbortOnDropHandle::new(tokio::spawn(members::announce(store.clone(), member.clone(), seen))))
             }
@@ -127,8 +129,26 @@ fn member(config: &Config, listening: SocketAddr, endpoint: &Endpoint) -> Result
     })
 }
 
+/// Refuses to start beside a process with the same id: the two would take the lease from each other again and again. Who was
+/// killed a moment ago and had another address then says nothing more, and is forgotten soon.
+async fn refuse_twin(store: &Store, own: &Member, dir: &Path) -> Result<(), CoordinatorError> {
+    let twin = async || {
+        let members = store.members().await?;
+        let twin = members.into_iter().find(|seen| seen.member.id == own.id && seen.member.peer != own.peer);
+        Ok::<_, StoreError>(twin.filter(|seen| u128::from(seen.seen_ms_ago) < TTL.as_millis()))
+    };
+    if twin().await?.is_none() {
+        return Ok(());
+    }
+    tokio::time::sleep(TTL).await;
+    match twin().await? {
+        None => Ok(()),
+        Some(twin) => Err(CoordinatorError::Twin { peer: twin.member.peer, member: dir.join("member") }),
+    }
+}
+
 /// The same after a restart, so that a coordinator takes up its own lease at once; and no other's, as a directory is one
-/// process's.
+/// process's and a copy of it is refused.
 fn member_id(dir: &Path) -> Result<String, CoordinatorError> {
     let path = dir.join("member");
     let held = std::fs::read_to_string(&path).unwrap_or_default();

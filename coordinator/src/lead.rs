@@ -41,7 +41,7 @@ const GOOD: Duration = Duration::from_secs(60);
 /// A term, if nobody else leads.
 pub(crate) async fn lead_at_once(house: &Arc<House>) -> Result<Option<Term>, CoordinatorError> {
     match ask_once(house).await? {
-        Ok(lease) => Term::begin(house, lease).await.map(Some),
+        Ok(lease) => Term::begin(house, lease, &CancellationToken::new()).await,
         Err(_) => Ok(None),
     }
 }
@@ -69,7 +69,7 @@ pub(crate) async fn take_turns(
                 continue;
             }
             Ended::Panicked(said) => tracing::error!(said, "the driver panicked; this is a bug, please report it"),
-            Ended::Failed(error) if is_passing(&error) => {
+            Ended::Failed(error) if error.is_passing() => {
                 tracing::warn!(error = chain(&error), "this coordinator could not go on leading; it tries again");
             }
             Ended::Failed(error) => return Err(error),
@@ -93,17 +93,9 @@ async fn turn(
         Some(term) => term,
         None => {
             let Some(lease) = follow(house, forwarding, shutdown).await? else { return Ok(None) };
-            Term::begin(house, lease).await?
+            let Some(term) = Term::begin(house, lease, shutdown).await? else { return Ok(None) };
+            term
         }
     };
     Ok(Some(term.run(shutdown).await))
-}
-
-/// Whether another turn may go better: the database or the disk does not serve for now.
-fn is_passing(error: &CoordinatorError) -> bool {
-    match error {
-        CoordinatorError::Store(error) => error.is_passing(),
-        CoordinatorError::Spool(error) => error.is_passing(),
-        _ => false,
-    }
 }

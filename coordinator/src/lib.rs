@@ -19,6 +19,7 @@
 //! | [`retention`] | what is kept of the past, and for how long |
 //! | [`disk`] | how full the disk is, and what follows from that |
 //! | [`server`] | the port: handshakes, then HTTP/2 |
+//! | [`start`] | what is waited for before it is up |
 
 pub mod aggregation;
 mod api;
@@ -37,6 +38,7 @@ mod retention;
 mod server;
 mod sessions;
 pub mod spool;
+mod start;
 pub mod store;
 pub mod verify;
 
@@ -90,10 +92,32 @@ pub enum CoordinatorError {
          start the newer version"
     )]
     SnapshotNewer { seq: u64, rules: u32, ours: u32 },
+    #[error(
+        "a coordinator at {peer} has the same id as this one: one's directory is a copy of the other's; remove `{}`, and this \
+         one is another",
+        member.display()
+    )]
+    Twin { peer: String, member: std::path::PathBuf },
     #[error("`{}` cannot be written", path.display())]
     Write { path: std::path::PathBuf, source: std::io::Error },
     #[error("the server stopped")]
     Server(#[from] tonic::transport::Error),
+}
+
+impl CoordinatorError {
+    /// Whether it is worth waiting and trying again: the database, the object store or the disk does not serve for now.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_passing(),
+            Self::Spool(error) => error.is_passing(),
+            _ => store::objects::is_full(self),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Store(store::StoreError::Full { .. }) | Self::Spool(spool::SpoolError::Full { .. }))
+            || store::objects::is_full(self)
+    }
 }
 
 /// A coordinator that is ready: its port is bound, and it leads unless another one does.
@@ -106,11 +130,14 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// Binds the port, opens the store, and leads if nobody else does; with a database of its own that is always so.
+    ///
+    /// Waits for a database or an object store that is away, and for room on the disk, for as long as that takes.
     pub async fn build(config: Config) -> Result<Self, CoordinatorError> {
-        let listen = config.listen;
-        let house = Arc::new(House::open(config).await?);
+        let (listen, dir) = (config.listen, config.dir.clone());
+        let house = start::until_it_passes(&dir, async || House::open(config.clone()).await).await?;
+        let house = Arc::new(house);
         let listening = house.listener.local_addr().map_err(server::listen_error(listen))?;
-        let term = lead::lead_at_once(&house).await?;
+        let term = start::until_it_passes(&dir, async || lead::lead_at_once(&house).await).await?;
         Ok(Self { house, term, listening })
     }
 

@@ -23,8 +23,12 @@ use crate::config::{CERTIFICATE_LIFETIME, wall_clock};
 use crate::lead::forward::accept_passed_on;
 use crate::meter::{self, Step};
 
-/// Handshakes under way at once; others wait in the listener's backlog.
+/// Handshakes under way at once; others wait for a place.
 const HANDSHAKES_MAX: usize = 256;
+/// Connections that have said nothing yet, or wait for a place; others wait in the listener's backlog. They take a share of
+/// the files that may be open, and no place of those who speak.
+const WAITING_MAX: u64 = 4096;
+const WAITING_SHARE: u64 = 4;
 /// Connections handed over and not yet taken.
 const ACCEPTED_MAX: usize = 64;
 /// Bytes of one upload in flight, and of one connection's all: enough for a fast link, bounded for a slow peer.
@@ -39,7 +43,7 @@ const NEWCOMER: Duration = Duration::from_secs(30);
 /// How long open streams may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long a connection may take to say its first byte.
-const FIRST_BYTE: Duration = Duration::from_secs(10);
+const FIRST_BYTE: Duration = Duration::from_secs(3);
 
 /// Open files that a coordinator asks for: two connections of each of many thousand workers, and the updates of a round.
 const FILES_WANTED: u64 = 65_536;
@@ -181,9 +185,10 @@ struct Door {
 
 /// Takes connections for ever; a handshake that fails or dawdles is its own problem.
 async fn accept(listener: &TcpListener, door: Door) {
+    let waiting = Arc::new(Semaphore::new(waiting_max()));
     let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(seat) = waiting.clone().acquire_owned().await else { return };
         let tcp = match listener.accept().await {
             Ok((tcp, _)) => tcp,
             Err(error) => {
@@ -193,23 +198,38 @@ async fn accept(listener: &TcpListener, door: Door) {
                 continue;
             }
         };
-        let door = door.clone();
+        let (door, places) = (door.clone(), places.clone());
         tokio::spawn(async move {
             let cut = door.cut.clone();
-            cut.run_until_cancelled(door.admit(tcp)).await;
-            drop(place);
+            let entering = async {
+                let Some(tcp) = speaks(tcp).await else { return };
+                let Ok(_place) = places.acquire().await else { return };
+                drop(seat);
+                door.admit(tcp).await;
+            };
+            cut.run_until_cancelled(entering).await;
         });
     }
 }
 
+fn waiting_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(WAITING_MAX.min(files / WAITING_SHARE)).unwrap_or(HANDSHAKES_MAX).max(1)
+}
+
+/// The connection, once it has said something.
+async fn speaks(mut tcp: TcpStream) -> Option<TcpStream> {
+    match tokio::time::timeout(FIRST_BYTE, accept_passed_on(&mut tcp)).await {
+        Ok(Ok(())) => return Some(tcp),
+        // It left, or never meant to speak.
+        Ok(Err(error)) => tracing::debug!(%error, "a connection ended before it began"),
+        Err(_) => tracing::debug!("a connection said nothing for {FIRST_BYTE:?}"),
+    }
+    None
+}
+
 impl Door {
-    async fn admit(self, mut tcp: TcpStream) {
-        match tokio::time::timeout(FIRST_BYTE, accept_passed_on(&mut tcp)).await {
-            Ok(Ok(())) => {}
-            // It left, or never meant to speak.
-            Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before it began"),
-            Err(_) => return tracing::debug!("a connection said nothing for {FIRST_BYTE:?}"),
-        }
+    async fn admit(self, tcp: TcpStream) {
         let (stream, server) = match self.acceptor.accept(tcp).await {
             Ok(Accepted::Peer { stream, .. }) => (stream, &self.peers),
             Ok(Accepted::Enrolling { stream }) => (stream, &self.newcomers),

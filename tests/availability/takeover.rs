@@ -11,7 +11,7 @@ const ROUNDS: usize = 8;
 const DELAY_MS: u32 = 400;
 
 /// Says how long it took until a round committed that had not when `since` was.
-fn next_commit(world: &World, run: &str, before: u64, since: Instant, after_what: &str) {
+pub(crate) fn next_commit(world: &World, run: &str, before: u64, since: Instant, after_what: &str) {
     world.until_committed(run, before + 1);
     say(&format!("{} ms from {after_what} to the next commit", since.elapsed().as_millis()));
 }
@@ -79,7 +79,7 @@ fn a_leader_that_slept_through_its_lease_writes_nothing_more_and_follows() {
 }
 
 /// What the journal itself says: one aggregate a round, and no number left out.
-fn commits_once_each(postgres: &Postgres, world: &World, rounds: usize) {
+pub(crate) fn commits_once_each(postgres: &Postgres, world: &World, rounds: usize) {
     let events = postgres.sql(&world.database, "SELECT event FROM journal WHERE kind = 'aggregated' ORDER BY seq");
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let committed: Vec<_> = events.iter().map(|event| event["round"].as_u64().unwrap()).collect();

@@ -9,7 +9,7 @@ use polder_tests::process::data;
 use polder_tests::{Polder, Postgres, Running};
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_polder-under-test");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_polder-under-test");
 pub(crate) const COORDINATORS: usize = 3;
 pub(crate) const REGIONS: [&str; 3] = ["ap-south", "eu-west", "us-east"];
 /// Only a failing test ever waits this long.
@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct World {
     pub(crate) polder: Polder,
     pub(crate) database: String,
+    /// The first coordinator's own way to the database.
+    way: String,
+    blobs: String,
     pub(crate) coordinators: Vec<Option<Running>>,
     listening: Vec<String>,
     pub(crate) workers: Vec<Running>,
@@ -32,11 +35,19 @@ impl World {
     /// Coordinators without workers. The first one leads.
     pub(crate) fn of_coordinators(postgres: &Postgres) -> Self {
         let polder = Polder::new(PROGRAM);
+        let (database, blobs) = (postgres.database(), format!("file://{}", polder.path("objects").display()));
+        Self::over(polder, &database, &database, blobs)
+    }
+
+    /// The same where the first one reaches the database by a way of its own.
+    pub(crate) fn over(polder: Polder, database: &str, way: &str, blobs: String) -> Self {
         key_file(&polder, "cluster-key", "0123456789abcdef");
         std::fs::create_dir(polder.path("objects")).unwrap();
         let mut world = Self {
             polder,
-            database: postgres.database(),
+            database: database.into(),
+            way: way.into(),
+            blobs,
             coordinators: Vec::new(),
             listening: Vec::new(),
             workers: Vec::new(),
@@ -55,7 +66,11 @@ impl World {
 
     /// With a worker in each region, which dials the coordinator `through`.
     pub(crate) fn new(postgres: &Postgres, through: usize) -> Self {
-        let mut world = Self::of_coordinators(postgres);
+        Self::of_coordinators(postgres).with_workers(through)
+    }
+
+    pub(crate) fn with_workers(self, through: usize) -> Self {
+        let mut world = self;
         let data: Vec<_> = REGIONS.iter().map(|region| data(&world.polder.path(""), "numbers", region, 5)).collect();
         for (region, data) in REGIONS.iter().zip(&data) {
             let mut token = JoinToken::parse(&world.polder.token(region)).unwrap();
@@ -69,11 +84,11 @@ impl World {
 
     pub(crate) fn arguments(&self, index: usize) -> Vec<String> {
         let text = |path: PathBuf| path.display().to_string();
-        let blobs = format!("file://{}", self.polder.path("objects").display());
+        let database = if index == 0 { &self.way } else { &self.database };
         let (dir, key) = (text(self.dir(index)), text(self.polder.path("cluster-key")));
         let listen = &self.listening[index];
-        let all = ["coordinator", "start", "--listen", listen, "--dir", &dir, "--database", &self.database];
-        let shared = ["--blobs", &blobs, "--cluster-key", &key];
+        let all = ["coordinator", "start", "--listen", listen, "--dir", &dir, "--database", database];
+        let shared = ["--blobs", &self.blobs, "--cluster-key", &key];
         [&all[..], &shared].concat().into_iter().map(str::to_owned).collect()
     }
 

@@ -3,3 +3,4 @@
 mod authorization;
 mod callers;
 mod enrolment;
+mod silent;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 pub struct Polder {
     program: PathBuf,
     home: TempDir,
+    environment: Vec<(String, String)>,
 }
 
 /// What a command that ended said.
@@ -55,7 +56,12 @@ impl Said {
 impl Polder {
     /// `program` is `env!("CARGO_BIN_EXE_polder-under-test")`.
     pub fn new(program: &str) -> Self {
-        Self { program: program.into(), home: tempfile::tempdir().unwrap() }
+        Self { program: program.into(), home: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    /// What every process finds in its environment from now on.
+    pub fn set_environment(&mut self, name: &str, value: String) {
+        self.environment.push((name.into(), value));
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
@@ -73,6 +79,7 @@ impl Polder {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).env("POLDER_HOME", self.home.path()).env_remove("POLDER_PROFILE");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.home.path()).stdin(Stdio::null());
         command
     }
@@ -95,18 +102,17 @@ impl Polder {
 
     /// The same for one that may not start; the error is what it said.
     pub fn try_start(&self, name: &str, arguments: &[&str]) -> Result<Running, String> {
+        self.launch(name, arguments).up()
+    }
+
+    /// The same for one that may have to wait before it is up.
+    pub fn launch(&self, name: &str, arguments: &[&str]) -> Running {
         let log = self.path(&format!("{name}.log"));
         let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
         let mut command = self.command(&[arguments, &["--json"]].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(file).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        if line.is_empty() {
-            child.wait().unwrap();
-            return Err(std::fs::read_to_string(&log).unwrap());
-        }
-        Ok(Running { child, up: serde_json::from_str(&line).unwrap(), log, _stdout: stdout })
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Running { child, up: Value::Null, log, stdout }
     }
 
     /// A coordinator on a free port.
@@ -204,10 +210,38 @@ pub struct Running {
     /// What it said when it was up.
     pub up: Value,
     log: PathBuf,
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Running {
+    /// Waits for the object that says it is up; the error is what it said before it ended.
+    pub fn up(mut self) -> Result<Self, String> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        if line.is_empty() {
+            self.child.wait().unwrap();
+            return Err(self.log());
+        }
+        self.up = serde_json::from_str(&line).unwrap();
+        Ok(self)
+    }
+
+    /// Waits until it logs `text`.
+    #[track_caller]
+    pub fn until_logged(&self, text: &str) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !self.log().contains(text) {
+            assert!(std::time::Instant::now() < deadline, "it does not say `{text}`:\n{}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// Asks it to end, and gives the code that it ends with.
+    pub fn terminated(mut self) -> Option<i32> {
+        self.signal("-TERM");
+        self.child.wait().unwrap().code()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

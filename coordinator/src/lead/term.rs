@@ -41,16 +41,25 @@ pub(crate) enum Ended {
 }
 
 impl Term {
-    /// Puts a leader together, in the order in which its parts need each other.
-    pub(crate) async fn begin(house: &Arc<House>, lease: Lease) -> Result<Self, CoordinatorError> {
+    /// Puts a leader together, in the order in which its parts need each other; none if `shutdown` comes first.
+    pub(crate) async fn begin(
+        house: &Arc<House>,
+        lease: Lease,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Self>, CoordinatorError> {
         let begun = tokio::select! {
-            parts = parts(house, &lease) => parts,
+            parts = parts(house, &lease) => parts.map(Some),
+            () = shutdown.cancelled() => Ok(None),
             () = lease.lost() => Err(crate::store::StoreError::Fenced { epoch: lease.term().epoch }.into()),
         };
         match begun {
-            Ok((driver, server, handle)) => {
+            Ok(Some((driver, server, handle))) => {
                 tracing::info!(epoch = lease.term().epoch, endpoint = %house.endpoint, "this coordinator leads");
-                Ok(Self { driver, server, handle, lease })
+                Ok(Some(Self { driver, server, handle, lease }))
+            }
+            Ok(None) => {
+                lease.step_down().await;
+                Ok(None)
             }
             Err(error) => {
                 lease.step_down().await;
