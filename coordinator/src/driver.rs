@@ -9,7 +9,9 @@ pub(crate) mod effects;
 mod recover;
 mod snapshots;
 pub(crate) mod standing;
+mod sweep;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,13 +30,14 @@ pub(crate) use standing::Standing;
 use self::recover::{Past, archived};
 use self::snapshots::Snapshots;
 use self::standing::Stop;
+use self::sweep::{SharedSweep, sweep_here};
 use crate::CoordinatorError;
 use crate::config::{Times, advance_to, now};
 use crate::disk;
 use crate::handle::{CoordinatorHandle, INBOX_MAX, Query, Request};
 use crate::meter::{self, Step};
 use crate::retention::{Housekeeping, Remover};
-use crate::store::{ArchivedRound, JournalEntry, LogLine, Store, StoreError, Term};
+use crate::store::{ArchivedRound, JournalEntry, LogLine, Objects, Store, StoreError, Term};
 
 /// Most requests that share a transaction.
 const BATCH_MAX: usize = 512;
@@ -58,7 +61,7 @@ pub(crate) struct Driver {
     unwritten: Unwritten,
     snapshots: Snapshots,
     /// At work as long as the driver is.
-    _watching: [AbortOnDropHandle<()>; 2],
+    _watching: [AbortOnDropHandle<()>; 3],
 }
 
 /// What goes into the journal together.
@@ -111,12 +114,16 @@ impl Driver {
             watch::channel(Standing { journal_seq: past.seq, snapshot_seq: past.snapshot_seq, ..Standing::default() });
         let handle = CoordinatorHandle::new(sender, changed, stands);
         snapshots::check(&past.federation, &standing);
-        performer.sweep(&past.federation)?;
-        performer.attach(handle.clone());
+        let remover = Remover::new(store.clone(), term, handle.clone());
+        performer.attach(handle.clone(), remover.clone());
+        let spool = performer.spool().clone();
+        let shared = SharedSweep { spool: spool.clone(), store: store.clone(), term, handle: handle.clone() };
 
-        let remover = Remover::new(store.blobs().clone(), handle.clone());
-        let watching_disk = disk::watch(store.dir().to_path_buf(), housekeeping.disk_reserve_bytes, standing.clone());
-        let watching = [tokio::spawn(watching_disk), tokio::spawn(remover.sweep_for_ever())];
+        let objects = store.blobs().objects().and_then(Objects::dir).map(Path::to_path_buf);
+        let watching_disk =
+            disk::watch(store.dir().to_path_buf(), objects, housekeeping.disk_reserve_bytes, standing.clone());
+        let watching =
+            [tokio::spawn(watching_disk), tokio::spawn(remover.sweep_for_ever()), tokio::spawn(shared.run())];
         let mut snapshots = Snapshots::new(store.clone(), term, housekeeping, standing.clone());
         snapshots.count(past.replayed, past.bytes);
         let mut driver = Self {
@@ -137,6 +144,8 @@ impl Driver {
         let started = Box::new(Event::CoordinatorStarted { grace_ms: millis(times.return_after_restart) });
         driver.take(Request::Event { event: started, reply: None }, &mut batch);
         driver.finish(batch).await?;
+        // Only now is it certain that nobody else led since the past was read.
+        sweep_here(&spool, &driver.federation).await;
         let (runs, snapshot) = (driver.federation.runs.len(), past.snapshot_seq);
         tracing::info!(snapshot, events = past.replayed, runs, "the past was taken up");
         Ok((driver, handle))

@@ -9,7 +9,7 @@ use polder_core::{Digest, RunId};
 
 use crate::driver::{blocking, chain};
 use crate::handle::{CoordinatorHandle, HandleError};
-use crate::store::{Blobs, Prune};
+use crate::store::{Blobs, Prune, Store, Term};
 
 /// Blobs that nothing refers to are looked for at the start, and then this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -123,13 +123,14 @@ impl Drop for Leaving {
 /// Removes blobs that nothing refers to.
 #[derive(Clone)]
 pub(crate) struct Remover {
-    blobs: Blobs,
+    store: Arc<Store>,
+    term: Term,
     handle: CoordinatorHandle,
 }
 
 impl Remover {
-    pub(crate) fn new(blobs: Blobs, handle: CoordinatorHandle) -> Self {
-        Self { blobs, handle }
+    pub(crate) fn new(store: Arc<Store>, term: Term, handle: CoordinatorHandle) -> Self {
+        Self { store, term, handle }
     }
 
     /// Removes those of `digests` that nothing refers to by now; says how many. What cannot be removed, a later sweep finds.
@@ -142,7 +143,19 @@ impl Remover {
         });
         let mut removed = 0;
         for digest in unreferred.await? {
-            match self.blobs.remove(&digest).await {
+            // The next leader's runs may refer to it, and its store is ours.
+            match self.store.still_leads(self.term).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "blobs stay for now: whether this coordinator leads is not known"
+                    );
+                    break;
+                }
+            }
+            match self.store.blobs().remove(&digest).await {
                 Ok(()) => removed += 1,
                 Err(error) => tracing::warn!(%digest, error = chain(&error), "a blob could not be removed"),
             }
@@ -175,8 +188,8 @@ impl Remover {
 
     /// Removes what was here at the sweep before, or was written long ago, and nothing refers to.
     async fn sweep(&self, seen: &mut BTreeSet<Digest>) -> Result<u64, String> {
-        let all = self.blobs.list().await.map_err(|error| chain(&error))?;
-        let (blobs, before) = (self.blobs.clone(), std::mem::take(seen));
+        let all = self.store.blobs().list().await.map_err(|error| chain(&error))?;
+        let (blobs, before) = (self.store.blobs().clone(), std::mem::take(seen));
         seen.extend(&all);
         let is_due = move |digest: &Digest| before.contains(digest) || is_old(&blobs, digest);
         let old = blocking(move || all.into_iter().filter(is_due).collect()).await;
@@ -192,7 +205,14 @@ fn is_old(blobs: &Blobs, digest: &Digest) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use polder_core::Federation;
+    use polder_core::digest::Algorithm;
+    use tokio::sync::{mpsc, watch};
+
     use super::*;
+    use crate::driver::Standing;
+    use crate::handle::Request;
+    use crate::store::{Member, StoreConfig};
 
     fn digest(number: u8) -> Digest {
         Digest::blake3([number; 32])
@@ -217,6 +237,35 @@ mod tests {
         let mut free = vec![digest(1)];
         drop(claims.take_leave(&mut free));
         assert_eq!(free, [digest(1)]);
+    }
+
+    /// Answers questions about an empty federation.
+    fn handle() -> CoordinatorHandle {
+        let (inbox, mut requests) = mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Some(request) = requests.recv().await {
+                if let Request::Query(query) = request {
+                    query(&Federation::new());
+                }
+            }
+        });
+        CoordinatorHandle::new(inbox, watch::channel(0).1, watch::channel(Standing::default()).1)
+    }
+
+    #[tokio::test]
+    async fn who_leads_no_longer_removes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&StoreConfig::local(dir.path())).await.unwrap());
+        let me = Member { id: "me".into(), endpoint: "e:1".into(), peer: "p:1".into(), version: "0".into() };
+        let lead = async || store.try_lead(&me, Duration::from_secs(60)).await.unwrap().unwrap();
+        let (before, now) = (lead().await, lead().await);
+        let model = store.blobs().put(Algorithm::Blake3, "model".into()).await.unwrap();
+        let stale = Remover::new(store.clone(), before, handle());
+        assert_eq!(stale.remove(vec![model]).await.unwrap(), 0);
+        assert!(store.blobs().holds(&model).await.unwrap());
+        let leading = Remover::new(store.clone(), now, handle());
+        assert_eq!(leading.remove(vec![model]).await.unwrap(), 1);
+        assert!(!store.blobs().holds(&model).await.unwrap());
     }
 
     #[test]

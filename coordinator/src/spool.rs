@@ -28,6 +28,7 @@ use crate::store::{Objects, ObjectsError, sync_dir};
 mod index;
 mod name;
 mod receiver;
+mod rounds;
 mod shared;
 
 pub(crate) use name::digest_in;
@@ -229,25 +230,6 @@ impl Spool {
         held.sort_unstable_by(|a, b| (&a.assignment, a.digest).cmp(&(&b.assignment, b.digest)));
         held.dedup_by(|a, b| a.whole && b.whole && (&a.assignment, a.digest) == (&b.assignment, b.digest));
         Ok(held)
-    }
-
-    /// Removes all of a round's files, finished and not, here and in the object store; an upload that is going on fails at
-    /// its end.
-    pub fn remove(&self, run: &RunId, round: RoundNumber) -> Result<(), SpoolError> {
-        let gone = self.index().remove_round(run, round);
-        for (assignment, digest, state) in gone {
-            self.intact.forget(&self.path(&assignment, &digest, state));
-        }
-        {
-            let mut folders = self.folders();
-            folders.remove(&(run.clone(), round));
-            let of_run = self.dir.join(run.to_string());
-            let of_round = of_run.join(round.to_string());
-            absent_is_good(fs::remove_dir_all(&of_round)).map_err(SpoolError::io("remove", &of_round))?;
-            // The folder of the run goes with its last round; until then it is not empty.
-            let _ = fs::remove_dir(of_run);
-        }
-        self.remove_stored(&name::round_keys(run, round))
     }
 
     /// Removes all files of one assignment: for an update that was finished but never accepted.

@@ -9,13 +9,13 @@ use polder_core::effect::{AggregationTask, Assignment, Effect, Notice};
 use polder_core::id::QuestionId;
 use polder_core::policy::{AggregationQuestion, PlacementQuestion, PolicyChoice, PolicyKind, TensorShape};
 use polder_core::round::{AggregateReceipt, Kept, Phase};
-use polder_core::{AssignmentId, Digest, Event, Federation, RoundNumber, RunId};
+use polder_core::{AssignmentId, Digest, Event, RoundNumber, RunId};
 use polder_proto::{convert, v1};
 use polder_tensor::Layout;
 
 use self::failure::{AggregationFailure, PASSING_PAUSE, PAUSES};
 use super::details::Said;
-use super::standing::room;
+use super::standing::{Stop, room};
 use crate::aggregation::{Job, PolicyCall, aggregate, statistics};
 use crate::config::now;
 use crate::handle::{CoordinatorHandle, HandleError};
@@ -24,7 +24,7 @@ use crate::meter::{self, Step};
 use crate::policies::Policies;
 use crate::retention::Remover;
 use crate::sessions::Sessions;
-use crate::spool::{Spool, SpoolError, SpooledUpdate};
+use crate::spool::{Spool, SpooledUpdate};
 use crate::store::Store;
 
 #[derive(Clone)]
@@ -36,6 +36,7 @@ pub(crate) struct Performer {
     layouts: Layouts,
     /// Where answers go; there once the driver has recovered.
     handle: Option<CoordinatorHandle>,
+    remover: Option<Remover>,
 }
 
 impl Performer {
@@ -46,20 +47,16 @@ impl Performer {
         sessions: Sessions,
         layouts: Layouts,
     ) -> Self {
-        Self { store, spool, policies, sessions, layouts, handle: None }
+        Self { store, spool, policies, sessions, layouts, handle: None, remover: None }
     }
 
-    pub(super) fn attach(&mut self, handle: CoordinatorHandle) {
+    pub(super) fn attach(&mut self, handle: CoordinatorHandle, remover: Remover) {
         self.handle = Some(handle);
+        self.remover = Some(remover);
     }
 
-    /// Removes what a crash left in the spool: files of rounds that are over.
-    pub(super) fn sweep(&self, federation: &Federation) -> Result<(), SpoolError> {
-        let is_wanted = |assignment: &AssignmentId| federation.holds_spool(&assignment.run, assignment.round);
-        for held in self.spool.list()?.into_iter().filter(|held| !is_wanted(&held.assignment)) {
-            self.spool.discard(&held.assignment)?;
-        }
-        Ok(())
+    pub(super) fn spool(&self) -> &Spool {
+        &self.spool
     }
 
     /// Sets `effect` going; never waits.
@@ -138,8 +135,9 @@ impl Performer {
     /// itself. None once nobody wants it any more.
     async fn aggregate_or_again(&self, task: AggregationTask) -> Result<Option<AggregateReceipt>, AggregationFailure> {
         let mut pauses = PAUSES.iter();
+        let mut waits_since = None;
         loop {
-            let said = self.say_asked(vec![task.run.clone()], &task.policy);
+            let said = self.say_aggregating(&task);
             let failure = match self.try_aggregate(task.clone()).await {
                 Ok(receipt) => return Ok(Some(receipt)),
                 Err(failure) if failure.is_policys_fault() || failure.is_final() => return Err(failure),
@@ -152,7 +150,10 @@ impl Performer {
             };
             let (run, round, error) = (&task.run, task.round, chain(&failure));
             tracing::warn!(%run, round, error, "the round could not be aggregated; trying again in {pause:?}");
-            let _said = self.say(vec![task.run.clone()], &format!("it is tried again every few seconds, as {error}"));
+            let since = *waits_since.get_or_insert_with(now);
+            let bound = if is_passing { "for as long as it takes" } else { "a few times" };
+            let text = format!("since {since} it is tried again every few seconds, {bound}, as {error}");
+            let _said = self.say(vec![task.run.clone()], &text);
             tokio::time::sleep(*pause).await;
             if !self.still_wants(&task).await {
                 return Ok(None);
@@ -179,8 +180,10 @@ impl Performer {
     /// Waits until the disk has room for the updates that an answer brings.
     async fn room(&self, runs: &[RunId]) {
         let Some(handle) = &self.handle else { return };
-        if let Err(reason) = handle.room() {
-            let _said = self.say(runs.to_vec(), &reason);
+        let full = handle.standing().borrow().full.clone();
+        if let Some(Stop { since, reason }) = full {
+            let text = format!("since {since} it waits for room, for as long as it takes: {reason}");
+            let _said = self.say(runs.to_vec(), &text);
             room(handle.standing()).await;
         }
     }
@@ -196,13 +199,21 @@ impl Performer {
         self.say(runs, &format!("its policy is compiled first, within {} s", limit.as_secs_f64()))
     }
 
+    /// The same of an aggregation, with how long the policy may be at it once it is compiled.
+    fn say_aggregating(&self, task: &AggregationTask) -> Option<Said> {
+        let runs = vec![task.run.clone()];
+        self.say_asked(runs.clone(), &task.policy).or_else(|| {
+            let limit = Duration::from_millis(self.policies.host().limits().round_ms_max);
+            self.say(runs, &format!("its policy may compute for {} s, all threads together", limit.as_secs_f64()))
+        })
+    }
+
     fn say(&self, runs: Vec<RunId>, text: &str) -> Option<Said> {
         self.handle.as_ref().map(|handle| handle.details().say(runs, text))
     }
 
     fn let_go(&self, run: RunId, digests: Vec<Digest>) {
-        let Some(handle) = self.handle.clone() else { return };
-        let remover = Remover::new(self.store.blobs().clone(), handle);
+        let Some(remover) = self.remover.clone() else { return };
         tokio::spawn(async move { remover.let_go(run, digests).await });
     }
 

@@ -95,6 +95,15 @@ impl Store {
         }
     }
 
+    /// Whether no other term has begun. It holds for the moment at which it is asked: what is not written to the database,
+    /// and so not fenced by it, asks right before it is done.
+    pub async fn still_leads(&self, term: Term) -> Result<bool, StoreError> {
+        match &self.database {
+            Database::Sqlite(database) => Ok(database.alone.holds(term)),
+            Database::Postgres(database) => postgres::still_leads(database, term).await,
+        }
+    }
+
     /// Ends the term: nothing more is written in it, and another can begin at once.
     pub async fn step_down(&self, term: Term) -> Result<(), StoreError> {
         match &self.database {

@@ -54,6 +54,8 @@ const LEAD: &str = concat!(
 
 const RENEW: &str = concat!("UPDATE lease SET expires_ms = ", now_ms!(), " + $2 WHERE id = 1 AND epoch = $1");
 
+const STILL_LEADS: &str = "SELECT count(*) FROM lease WHERE id = 1 AND epoch = $1";
+
 const STEP_DOWN: &str = "UPDATE lease SET epoch = epoch + 1, holder = '', expires_ms = 0 WHERE id = 1 AND epoch = $1";
 
 const LEADER: &str = concat!(
@@ -102,6 +104,14 @@ pub(super) async fn renew(database: &Postgres, term: Term, ttl: Duration) -> Res
     let done = database.bounded(Lane::Lease, "written", query.execute(lane.connection())).await?;
     lane.settle();
     Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn still_leads(database: &Postgres, term: Term) -> Result<bool, StoreError> {
+    let mut lane = database.lane(Lane::Lease, "read").await?;
+    let query = sqlx::query_scalar(STILL_LEADS).bind(term.stored());
+    let found: i64 = database.bounded(Lane::Lease, "read", query.fetch_one(lane.connection())).await?;
+    lane.settle();
+    Ok(found == 1)
 }
 
 pub(super) async fn step_down(database: &Postgres, term: Term) -> Result<(), StoreError> {
