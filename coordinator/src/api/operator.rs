@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Recent, Services, internal, permit, storage_failed, transfer};
+use crate::retention::Claim;
 
 pub(crate) struct Operators {
     pub(super) services: Services,
@@ -38,6 +39,12 @@ pub(crate) struct Operators {
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Keeps a blob that is about to come in, or is here and wanted again, from being removed.
+fn claim(services: &Services, digest: Digest) -> Result<Claim, Status> {
+    let claimed = services.handle.claims().claim(digest);
+    claimed.ok_or_else(|| Status::unavailable(format!("{digest} is just being removed; try again in a moment")))
+}
 
 fn document(view: &impl Serialize) -> Result<String, Status> {
     serde_json::to_string(view).map_err(internal)

@@ -11,7 +11,7 @@ use polder_tensor::{Layout, UpdateCheck};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
-use super::{storage_failed, transfer};
+use super::{claim, storage_failed, transfer};
 use crate::api::transfer::Piece;
 use crate::api::{Services, room};
 use crate::store::{BlobWriter, StoreError};
@@ -47,7 +47,8 @@ pub(super) async fn upload(services: &Services, mut stream: Streaming<UploadMode
         return Err(malformed(&format!("a model of {} bytes is larger than {MODEL_BYTES_MAX}", header.bytes)));
     }
     // Not by its size: sending a model again is how a corrupt one is mended.
-    if services.store.blobs().holds(&announced).await.map_err(storage_failed)? {
+    let _claim = claim(services, announced)?;
+    if services.store.blobs().ensure_shared(&announced).await.map_err(storage_failed)? {
         return Ok(());
     }
     room(services)?;

@@ -13,7 +13,7 @@ use polder_proto::unwelcome;
 use polder_proto::v1::{GetPolicyRequest, PullPolicyResponse};
 use tonic::{Code, Status};
 
-use super::{document, internal, storage_failed};
+use super::{claim, document, internal, storage_failed};
 use crate::api::Services;
 use crate::api::transfer;
 use crate::driver::{blocking, chain};

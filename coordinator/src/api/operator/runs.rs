@@ -21,6 +21,10 @@ pub(super) async fn submit(services: &Services, spec: &str) -> Result<RunId, Sta
     // Until the run is there, its model must not go.
     let digest = spec.model.digest;
     let _claim = services.handle.claims().claim(digest).ok_or_else(|| missing(&digest))?;
+    // It may be gone nevertheless, though its shape is still known.
+    if !services.store.blobs().ensure_shared(&digest).await.map_err(storage_failed)? {
+        return Err(missing(&digest));
+    }
     check_model(services, &spec).await?;
     spec.placement = policies::vouched(services, spec.placement).await?;
     spec.aggregation = policies::vouched(services, spec.aggregation).await?;

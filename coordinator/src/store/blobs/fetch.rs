@@ -38,6 +38,27 @@ impl Blobs {
         Ok(true)
     }
 
+    /// Whether the blob is to be had, intact, by whoever leads next as well: one that only lies here goes to the object
+    /// store, which may have lost it, or somebody else removed it there.
+    pub async fn ensure_shared(&self, digest: &Digest) -> Result<bool, StoreError> {
+        if !self.holds(digest).await? {
+            return Ok(false);
+        }
+        let digest = *digest;
+        self.off_thread(move |blobs| {
+            let Some(objects) = &blobs.objects else { return Ok(true) };
+            let path = blobs.local(&digest)?;
+            let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+            let bytes = file.metadata().map_err(StoreError::io("look at", &path))?.len();
+            if objects.size(&key(&digest))? != Some(bytes) {
+                objects.put_file(&key(&digest), &file, bytes)?;
+                tracing::warn!(%digest, "a blob that the object store had not was copied to it");
+            }
+            Ok(true)
+        })
+        .await
+    }
+
     /// The blobs of a store that another process may be using: for reading only.
     pub(crate) fn attach(config: &StoreConfig) -> Result<Self, StoreError> {
         let url = config.blobs.as_deref().map(str::parse::<ObjectStoreUrl>).transpose()?;
@@ -123,4 +144,29 @@ fn mark(store_dir: &Path, marker: &Path, address: &str) -> io::Result<()> {
     File::open(&staged)?.sync_all()?;
     fs::rename(&staged, marker)?;
     sync_dir(store_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use polder_core::digest::Algorithm;
+
+    use crate::store::{Store, StoreConfig};
+
+    #[tokio::test]
+    async fn a_blob_that_the_object_store_lost_is_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = dir.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        let blobs = Some(format!("file://{}", shared.display()));
+        let store = Store::open(&StoreConfig { blobs, ..StoreConfig::local(dir.path().join("c")) }).await.unwrap();
+        let model = store.blobs().put(Algorithm::Blake3, "model".into()).await.unwrap();
+        let object = shared.join("blobs/blake3").join(model.hex());
+        std::fs::remove_file(&object).unwrap();
+        assert!(store.blobs().ensure_shared(&model).await.unwrap());
+        assert_eq!(std::fs::read(&object).unwrap(), b"model");
+
+        store.blobs().remove(&model).await.unwrap();
+        assert!(!store.blobs().ensure_shared(&model).await.unwrap());
+        assert!(!object.exists());
+    }
 }

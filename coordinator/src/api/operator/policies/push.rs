@@ -13,7 +13,7 @@ use polder_proto::v1::push_policy_request::Message;
 use polder_proto::v1::{PolicyHeader, PushPolicyRequest};
 use tonic::{Code, Status, Streaming};
 
-use super::{storage_failed, transfer};
+use super::{claim, storage_failed, transfer};
 use crate::api::Services;
 use crate::config::now;
 use crate::driver::{blocking, chain};
@@ -53,6 +53,8 @@ pub(in crate::api::operator) async fn push(
     if announced.dry_run {
         return foresee(services, &announced, stored).await;
     }
+    // Until it has its name, nothing refers to it.
+    let _claim = claim(services, stored.digest)?;
     services.store.blobs().put(Algorithm::Sha256, bytes).await.map_err(storage_failed)?;
     name(services, &announced, stored).await
 }
