@@ -96,6 +96,8 @@ impl SqliteLane<'_> {
 
 /// `SQLITE_FULL`, and what SQLite says when the index of its write-ahead log cannot grow.
 const FULL: [&str; 2] = ["13", "4874"];
+/// `SQLITE_IOERR_WRITE`: what SQLite makes of a quota that is used up, and of a disk that fails; it keeps to itself which.
+const UNWRITABLE: &str = "778";
 
 /// Somebody else, with another program, has the database to himself.
 const BUSY: [&str; 2] = ["5", "517"];
@@ -109,10 +111,78 @@ fn fault(action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
         };
         if says(&FULL) {
             StoreError::Full { what: format!("the journal could not be {action}"), source: source.into() }
+        } else if says(&[UNWRITABLE]) {
+            let what = format!(
+                "the journal could not be {action}: this user's quota is used up, or the disk fails (then the kernel's log \
+                 says so)"
+            );
+            StoreError::Full { what, source: source.into() }
         } else if says(&BUSY) {
             StoreError::DatabaseSilent { database: "journal.sqlite".into(), action, seconds: BUSY_TIMEOUT.as_secs() }
         } else {
             StoreError::Database { action, source }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::error::Error;
+    use std::fmt;
+
+    use sqlx::error::ErrorKind;
+
+    use super::*;
+
+    /// What SQLite says with an extended code.
+    #[derive(Debug)]
+    struct Said(&'static str);
+
+    impl fmt::Display for Said {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.message())
+        }
+    }
+
+    impl Error for Said {}
+
+    impl DatabaseError for Said {
+        fn message(&self) -> &'static str {
+            "disk I/O error"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_passes_as_a_full_disk_does() {
+        let fault = |code| fault("written")(sqlx::Error::Database(Box::new(Said(code))));
+        for code in ["13", "4874", "778"] {
+            let error = fault(code);
+            assert!(matches!(error, StoreError::Full { .. }) && error.is_passing(), "{code}: {error}");
+        }
+        assert!(fault("778").to_string().contains("quota"));
+        // `SQLITE_IOERR_FSYNC`: nobody knows what is on the disk.
+        assert!(!fault("1034").is_passing());
+        assert!(!fault("11").is_passing());
     }
 }
