@@ -1,5 +1,6 @@
-//! The disk that the coordinator's files lie on: what is free is looked at each second, and before all of it is used
-//! nothing new is taken on. A small file is kept to be given up, so that the journal can still say what happens then.
+//! The disk that the coordinator's files lie on, and that of an object store that is a directory: what is free is looked at
+//! each second, and before all of it is used nothing new is taken on. A small file is kept to be given up, so that the journal
+//! can still say what happens then.
 
 use std::fs::{self, File};
 use std::io;
@@ -46,18 +47,23 @@ impl Space {
     }
 }
 
-/// Watches the disk that `dir` lies on, for ever.
-pub(crate) async fn watch(dir: PathBuf, reserve_bytes: Option<u64>, standing: watch::Sender<Standing>) {
+/// Watches the disk that `dir` lies on, and that of `objects`, an object store that is a directory; for ever.
+pub(crate) async fn watch(
+    dir: PathBuf,
+    objects: Option<PathBuf>,
+    reserve_bytes: Option<u64>,
+    standing: watch::Sender<Standing>,
+) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut is_known = true;
     loop {
         ticks.tick().await;
-        let here = dir.clone();
+        let (here, there) = (dir.clone(), objects.clone());
         // A file system may take its time to answer.
-        let found = tokio::task::spawn_blocking(move || look(&here, reserve_bytes)).await;
-        match found {
-            Ok(Ok((space, reserve))) => tell(&standing, space, reserve),
+        let look = move || look(&here, reserve_bytes).map(|ours| (ours, look_at_objects(there, reserve_bytes)));
+        match tokio::task::spawn_blocking(look).await {
+            Ok(Ok((ours, theirs))) => tell(&standing, &ours, theirs.as_ref()),
             Ok(Err(error)) if std::mem::replace(&mut is_known, false) => {
                 tracing::warn!(%error, dir = %dir.display(), "how much is free on the disk cannot be told");
             }
@@ -67,38 +73,62 @@ pub(crate) async fn watch(dir: PathBuf, reserve_bytes: Option<u64>, standing: wa
     }
 }
 
-fn look(dir: &Path, asked_bytes: Option<u64>) -> io::Result<(Space, u64)> {
-    let space = Space::of(dir)?;
-    let reserve = space.reserve(asked_bytes);
-    if space.free_bytes > reserve.saturating_mul(2).max(2 * KEPT_BYTES) {
-        keep_reserve(dir)?;
-    }
-    Ok((space, reserve))
+/// A disk, and what is to stay free of it.
+#[derive(Debug)]
+struct Disk {
+    /// For people: whose it is.
+    whose: String,
+    space: Space,
+    reserve_bytes: u64,
 }
 
-fn tell(standing: &watch::Sender<Standing>, space: Space, reserve_bytes: u64) {
+fn look(dir: &Path, asked_bytes: Option<u64>) -> io::Result<Disk> {
+    let space = Space::of(dir)?;
+    let reserve_bytes = space.reserve(asked_bytes);
+    if space.free_bytes > reserve_bytes.saturating_mul(2).max(2 * KEPT_BYTES) {
+        keep_reserve(dir)?;
+    }
+    Ok(Disk { whose: "the coordinator's disk".into(), space, reserve_bytes })
+}
+
+/// None where it cannot be told: then the object store says so itself once it takes nothing.
+fn look_at_objects(dir: Option<PathBuf>, asked_bytes: Option<u64>) -> Option<Disk> {
+    let dir = dir?;
+    let space = Space::of(&dir).ok()?;
+    let whose = format!("the disk of the object store `{}`", dir.display());
+    Some(Disk { whose, space, reserve_bytes: space.reserve(asked_bytes) })
+}
+
+fn tell(standing: &watch::Sender<Standing>, ours: &Disk, objects: Option<&Disk>) {
     standing.send_if_modified(|standing| {
-        standing.disk_free_bytes = Some(space.free_bytes);
-        let is_full = space.is_full(reserve_bytes, standing.full.is_some());
+        standing.disk_free_bytes = Some(ours.space.free_bytes);
         let was_full = standing.full.is_some();
-        standing.full = is_full.then(|| Stop::go_on(standing.full.as_ref(), reason(space, reserve_bytes)));
-        match (was_full, is_full) {
-            (false, true) => tracing::error!("intake stopped: {}", reason(space, reserve_bytes)),
-            (true, false) => tracing::info!(free_bytes = space.free_bytes, "the disk has room again"),
+        let full = [Some(ours), objects].into_iter().flatten().find(|disk| disk.is_full(was_full)).map(Disk::reason);
+        match (was_full, &full) {
+            (false, Some(reason)) => tracing::error!("intake stopped: {reason}"),
+            (true, None) => tracing::info!(free_bytes = ours.space.free_bytes, "the disk has room again"),
             _ => {}
         }
-        was_full != is_full
+        standing.full = full.map(|reason| Stop::go_on(standing.full.as_ref(), reason));
+        was_full != standing.full.is_some()
     });
 }
 
-fn reason(space: Space, reserve_bytes: u64) -> String {
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    format!(
-        "the coordinator's disk is nearly full ({} free of {}); it takes new work again by itself once {} are free",
-        mib(space.free_bytes),
-        mib(space.total_bytes),
-        mib(reserve_bytes.saturating_add(reserve_bytes / 4)),
-    )
+impl Disk {
+    fn is_full(&self, was_full: bool) -> bool {
+        self.space.is_full(self.reserve_bytes, was_full)
+    }
+
+    fn reason(&self) -> String {
+        let Self { whose, space, reserve_bytes } = self;
+        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        format!(
+            "{whose} is nearly full ({} free of {}); it takes new work again by itself once {} are free",
+            mib(space.free_bytes),
+            mib(space.total_bytes),
+            mib(reserve_bytes.saturating_add(reserve_bytes / 4)),
+        )
+    }
 }
 
 /// Sees to it that there is something to give up.
@@ -143,10 +173,36 @@ mod tests {
         assert_eq!(disk(1000 * GIB).reserve(Some(5)), 5);
     }
 
+    fn disk(whose: &str, free_bytes: u64) -> Disk {
+        Disk { whose: whose.into(), space: Space { free_bytes, total_bytes: GIB }, reserve_bytes: 100 << 20 }
+    }
+
+    #[test]
+    fn a_full_disk_of_the_object_store_stops_intake_too() {
+        let (standing, stands) = watch::channel(Standing::default());
+        let objects = |free_bytes| {
+            let (ours, theirs) =
+                (disk("ours", 900 << 20), disk("the disk of the object store `/srv/blobs`", free_bytes));
+            tell(&standing, &ours, Some(&theirs));
+        };
+        objects(200 << 20);
+        assert_eq!(stands.borrow().full, None);
+        objects(99 << 20);
+        let reason = stands.borrow().full.clone().unwrap().reason;
+        assert!(
+            reason.starts_with("the disk of the object store `/srv/blobs` is nearly full (99.0 MiB free"),
+            "{reason}"
+        );
+        assert_eq!(stands.borrow().disk_free_bytes, Some(900 << 20));
+        objects(125 << 20);
+        assert_eq!(stands.borrow().full, None);
+        assert!(look_at_objects(Some("/nowhere/at/all".into()), None).is_none());
+    }
+
     #[test]
     fn intake_stops_below_the_reserve_and_resumes_above_it_with_a_reason_between() {
         let (standing, stands) = watch::channel(Standing::default());
-        let free = |free_bytes| tell(&standing, Space { free_bytes, total_bytes: GIB }, 100 << 20);
+        let free = |free_bytes| tell(&standing, &disk("the coordinator's disk", free_bytes), None);
         free(200 << 20);
         assert_eq!(stands.borrow().full, None);
         free(99 << 20);

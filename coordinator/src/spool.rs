@@ -31,10 +31,10 @@ mod receiver;
 mod rounds;
 mod shared;
 
-pub(crate) use name::digest_in;
+pub(crate) use name::{OBJECTS, digest_in};
 pub use receiver::Receiver;
 
-use index::{Index, make_folder, move_flat_files};
+use index::{Index, make_folder, move_flat_files, remove_unfinished_fetches};
 use name::{FileName, State};
 
 /// How much is read at a time to check again what an earlier connection brought, in bytes.
@@ -62,11 +62,24 @@ pub enum SpoolError {
     #[error("{object} is corrupt: its bytes have the digest {found}")]
     ObjectCorrupt { assignment: AssignmentId, object: String, found: Digest },
     #[error(transparent)]
-    Objects(#[from] ObjectsError),
+    Objects(ObjectsError),
     #[error("no space is left: could not {action} `{}`; it goes on by itself once there is some", path.display())]
     Full { action: &'static str, path: PathBuf, source: io::Error },
     #[error("could not {action} `{}`", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+}
+
+impl From<ObjectsError> for SpoolError {
+    fn from(error: ObjectsError) -> Self {
+        match error.full() {
+            Ok(full) => Self::Full {
+                action: full.action,
+                path: full.place.into(),
+                source: io::Error::new(io::ErrorKind::StorageFull, full.source),
+            },
+            Err(error) => Self::Objects(error),
+        }
+    }
 }
 
 impl SpoolError {
@@ -144,6 +157,7 @@ impl Spool {
         let parent = dir.parent().unwrap_or(dir);
         sync_dir(parent).map_err(SpoolError::io("sync", parent))?;
         move_flat_files(dir)?;
+        remove_unfinished_fetches(dir)?;
         let index = Arc::new(Mutex::new(Index::read(dir)?));
         let intact = Intact::new(dir.with_file_name("quarantine"));
         let (receiving, folders) = Default::default();

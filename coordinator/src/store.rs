@@ -29,6 +29,7 @@ pub(crate) mod intact;
 pub mod journal;
 pub mod lease;
 pub mod objects;
+pub(crate) mod owner;
 pub(crate) mod room;
 mod shared;
 pub mod snapshot;
@@ -90,13 +91,16 @@ pub struct Store {
 impl Store {
     /// Opens the store in its directory, which is created (for this user alone) if it is not there, and its database.
     ///
-    /// Refuses a directory that another coordinator has open, and a directory or database that a newer version has
-    /// written; what an older version has written is brought to this version's format. Half-written blobs are removed.
+    /// Refuses a directory that another coordinator has open, an object store that is another federation's, and a directory
+    /// or database that a newer version has written; what an older version has written is brought to this version's
+    /// format. Half-written blobs are removed.
     pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let dir = &config.dir;
         let lock = lock(dir)?;
         let database = Database::open(config).await?;
-        let blobs = Blobs::open(dir, config.blobs.as_deref()).await?;
+        let objects = Blobs::connect(config).await?;
+        owner::own(&database, config, objects.as_ref()).await?;
+        let blobs = Blobs::open(dir, objects).await?;
         Ok(Self { dir: dir.clone(), database, journal: Journal::default(), blobs, _lock: lock })
     }
 

@@ -147,6 +147,37 @@ async fn a_damaged_backup_restores_nothing() {
     assert!(matches!(error, BackupError::NoBackup { .. }), "{error}");
 }
 
+/// A drill beside the federation at work, or two of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_is_a_federation_of_its_own() {
+    let world = MidRound::begin().await;
+    let (dir, to) = world.back_up().await;
+    let from = dir.path().join("backup");
+    let blobs = |name: &str| Some(format!("file://{}/{name}", dir.path().display()));
+    let to = StoreConfig { blobs: blobs("objects"), ..to };
+    // What fails leaves the object store to whoever tries again.
+    let journal = fs::read(from.join("journal.jsonl")).unwrap();
+    damage(&from.join("journal.jsonl"));
+    let error = backup::restore(&from, &to).await.unwrap_err();
+    assert!(matches!(error, BackupError::Corrupt { .. }), "{error}");
+    fs::write(from.join("journal.jsonl"), journal).unwrap();
+
+    backup::restore(&from, &to).await.unwrap();
+    drop(Store::open(&to).await.unwrap());
+    let second = StoreConfig { dir: dir.path().join("second"), ..to.clone() };
+    let error = backup::restore(&from, &second).await.unwrap_err().to_string();
+    assert!(error.contains("is another federation's") && error.contains("/elsewhere`"), "{error}");
+    assert!(!second.dir.exists());
+    let second = StoreConfig { blobs: blobs("others"), ..second };
+    backup::restore(&from, &second).await.unwrap();
+    drop(Store::open(&second).await.unwrap());
+    // Nor does its backup say where it is.
+    backup::take(&second, &dir.path().join("again")).await.unwrap();
+    let local = StoreConfig::local(dir.path().join("third"));
+    backup::restore(&dir.path().join("again"), &local).await.unwrap();
+    drop(Store::open(&local).await.unwrap());
+}
+
 /// The way from one coordinator to several: nothing is lost from SQLite to PostgreSQL and from local files to shared ones.
 #[tokio::test(flavor = "multi_thread")]
 #[allow(clippy::print_stderr)]
@@ -169,9 +200,12 @@ async fn a_backup_moves_to_a_shared_database_and_object_store() {
     assert_eq!(before.files, after.files);
     assert_eq!((before.journal_seq, before.federation), (after.journal_seq, after.federation));
 
-    let elsewhere = StoreConfig { dir: dir.path().join("third"), ..to };
+    let others = dir.path().join("others");
+    let blobs = Some(format!("file://{}", others.display()));
+    let elsewhere = StoreConfig { dir: dir.path().join("third"), blobs, ..to };
     let error = backup::restore(&from, &elsewhere).await.unwrap_err().to_string();
     assert!(error.contains("the database it is to go to is not empty"), "{error}");
+    assert!(others.join("blobs").exists() && !others.join("owner").exists(), "it is anybody's");
 }
 
 #[tokio::test(flavor = "multi_thread")]

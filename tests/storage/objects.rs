@@ -3,6 +3,7 @@
 
 mod faults;
 mod full;
+mod owner;
 mod shared;
 mod world;
 

@@ -15,7 +15,8 @@ pub(crate) struct Restore {
     /// A backup that `polder backup` made.
     #[arg(long, value_name = "BACKUP")]
     from: PathBuf,
-    /// Where it goes: a directory that is empty or not there yet, and a database that holds nothing.
+    /// Where it goes: a directory that is empty or not there yet, a database that holds nothing, and an object store that
+    /// no federation has.
     #[command(flatten)]
     place: Place,
 }
@@ -29,10 +30,14 @@ impl Restore {
             return context.output.object(&report);
         }
         let dir = config.dir.display();
+        let objects = config.blobs.as_ref().map(|address| {
+            format!("\nThe object store {address} is this federation's alone now: the one that the backup is of must not use it.")
+        });
         talk(&format!(
             "`{dir}` holds {}.\nStart a coordinator on it: polder coordinator start --dir {dir}\n\
-             The one that the backup is of must not run any more: workers could join either.",
-            report.sentence()
+             The one that the backup is of must not run any more: workers could join either.{}",
+            report.sentence(),
+            objects.unwrap_or_default()
         ))
     }
 }

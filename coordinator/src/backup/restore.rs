@@ -10,7 +10,9 @@ use super::copy::Staging;
 use super::{BackupError, Entry, JOURNAL, Manifest, Summary};
 use crate::spool::Spool;
 use crate::store::dump::{Row, load};
-use crate::store::{Blobs, StoreConfig, StoreError};
+use crate::store::objects::Owner;
+use crate::store::owner::of_place;
+use crate::store::{Blobs, Objects, StoreConfig, StoreError};
 
 /// Restores the backup in `from` to what `to` names: a directory that is empty or not there, a database that holds nothing,
 /// an object store. The directory appears under its name only when all is well.
@@ -28,11 +30,40 @@ fn restore_here(from: &Path, to: &StoreConfig) -> Result<Summary, BackupError> {
     for file in manifest.files.iter().filter(|file| file.path != JOURNAL) {
         copy(&staging, from, file)?;
     }
-    // Opening them copies what is here to the object store.
     let staged = StoreConfig { dir: staging.path().to_path_buf(), ..to.clone() };
-    let blobs = Handle::current().block_on(Blobs::open(&staged.dir, staged.blobs.as_deref()))?;
-    Spool::open(&staged.dir.join("spool"), blobs.objects().cloned())?;
-    // Last, as a database cannot be taken back like a directory.
+    let objects = Handle::current().block_on(Blobs::connect(&staged))?;
+    let owner = objects.as_ref().map(|objects| take_over(objects, to)).transpose()?;
+    let filled = fill(from, journal, &staged, objects.clone(), owner.as_ref()).and_then(|()| staging.finish());
+    if let (Err(_), Some(objects)) = (&filled, &objects) {
+        // Whoever tries again is another federation.
+        let _ = objects.disown();
+    }
+    filled.map(|()| manifest.summary())
+}
+
+/// What is restored is a federation of its own: the one that the backup is of may go on, with its own objects.
+fn take_over(objects: &Objects, to: &StoreConfig) -> Result<Owner, StoreError> {
+    let us = Owner::new(&to.dir.display().to_string());
+    us.expect(objects.owner()?.as_ref(), objects)?;
+    us.expect(Some(&objects.claim(&us)?), objects)?;
+    Ok(us)
+}
+
+/// Fills the object store and then, as it cannot be taken back like a directory, the database.
+fn fill(
+    from: &Path,
+    journal: &Entry,
+    staged: &StoreConfig,
+    objects: Option<Objects>,
+    owner: Option<&Owner>,
+) -> Result<(), BackupError> {
+    let of_place = match (&objects, owner) {
+        (Some(objects), Some(owner)) => of_place(owner, objects.address()).to_vec(),
+        _ => Vec::new(),
+    };
+    // Opening them copies what is here to the object store.
+    Handle::current().block_on(Blobs::open(&staged.dir, objects.clone()))?;
+    Spool::open(&staged.dir.join("spool"), objects)?;
     journal.check(from)?;
     let path = from.join(JOURNAL);
     let file = File::open(&path).map_err(BackupError::io("open", &path))?;
@@ -40,9 +71,8 @@ fn restore_here(from: &Path, to: &StoreConfig) -> Result<Summary, BackupError> {
         let line = line.map_err(StoreError::io("read", &path))?;
         serde_json::from_str(&line).map_err(|error| StoreError::Backup { what: format!("`{JOURNAL}`: {error}") })
     });
-    Handle::current().block_on(load(&staged, rows))?;
-    staging.finish()?;
-    Ok(manifest.summary())
+    let of_place = of_place.into_iter().map(|(key, value)| Ok(Row::of_shared(key, value.as_bytes())));
+    Ok(Handle::current().block_on(load(staged, rows.chain(of_place)))?)
 }
 
 /// Copies a file of the backup and checks it on its way.

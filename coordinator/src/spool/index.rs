@@ -11,6 +11,9 @@ use super::SpoolError;
 use super::name::{FileName, State, parse_flat};
 use crate::store::sync_dir;
 
+/// What the names of temporary files begin with; no worker's name does.
+pub(super) const UNFINISHED: &str = ".tmp";
+
 /// An assignment's files by their digests; more than one only where an unfinished one was given up.
 pub(super) type Files = BTreeMap<Digest, State>;
 
@@ -87,6 +90,26 @@ pub(super) fn move_flat_files(dir: &Path) -> Result<(), SpoolError> {
         fs::rename(&from, &path).map_err(SpoolError::io("move", &from))?;
         for folder in to.ancestors().take_while(|folder| folder.starts_with(dir)) {
             sync_dir(folder).map_err(SpoolError::io("sync", folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a killed coordinator had half fetched from the object store: nobody ever looks at it again.
+pub(super) fn remove_unfinished_fetches(dir: &Path) -> Result<(), SpoolError> {
+    let remove_from = |folder: &Path| -> Result<(), SpoolError> {
+        for name in names(folder)?.iter().filter(|name| name.starts_with(UNFINISHED)) {
+            let path = folder.join(name);
+            tracing::info!(path = %path.display(), "removing an update that was not fetched to its end");
+            super::remove_file(&path)?;
+        }
+        Ok(())
+    };
+    remove_from(dir)?;
+    for run in names(dir)?.iter().filter(|name| RunId::new(*name).is_ok()) {
+        let of_run = dir.join(run);
+        for round in names(&of_run)?.iter().filter(|name| name.parse::<RoundNumber>().is_ok()) {
+            remove_from(&of_run.join(round))?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use object_store::path::Path as Key;
 use polder_core::{AssignmentId, Digest, RoundNumber, RunId, WorkerName};
 
 /// What the objects' names start with.
-const OBJECTS: &str = "spool";
+pub(crate) const OBJECTS: &str = "spool";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {

@@ -10,7 +10,7 @@ use polder_core::digest::Algorithm;
 use polder_core::{AssignmentId, Digest};
 use tempfile::NamedTempFile;
 
-use super::index::Index;
+use super::index::{Index, UNFINISHED};
 use super::name::{self, State};
 use super::{Held, Spool, SpoolError};
 use crate::store::intact::{Hashing, Intact, Look};
@@ -66,7 +66,8 @@ impl Spool {
         let key = name::key(assignment, digest);
         let Some(bytes) = objects.size(&key)? else { return Ok(None) };
         let folder = self.make_folder(assignment)?;
-        let mut file = NamedTempFile::new_in(&folder).map_err(SpoolError::io("create a file in", &folder))?;
+        let mut file =
+            NamedTempFile::with_prefix_in(UNFINISHED, &folder).map_err(SpoolError::io("create a file in", &folder))?;
         reserve(file.as_file(), bytes).map_err(SpoolError::io("make room for", file.path()))?;
         let mut hashing = Hashing::new(Algorithm::Blake3);
         objects.read(&key, bytes, |piece| {
@@ -146,7 +147,7 @@ impl Spool {
             }
         }
         let mark = || -> io::Result<()> {
-            let mut file = NamedTempFile::new_in(&self.dir)?;
+            let mut file = NamedTempFile::with_prefix_in(UNFINISHED, &self.dir)?;
             writeln!(file, "{}", objects.address())?;
             file.as_file().sync_all()?;
             file.persist(&marker)?;

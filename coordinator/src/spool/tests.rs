@@ -312,3 +312,19 @@ fn files_of_the_first_release_are_found_again() {
     assert_eq!(world.spool.list().unwrap().len(), 1);
     assert!(world.dir.path().join("spool/lost+found").exists());
 }
+
+#[test]
+fn what_a_killed_coordinator_had_half_fetched_is_removed() {
+    let world = World::new();
+    world.receive("eu-west-1", &update(|_| {})).unwrap();
+    let spool = world.dir.path().join("spool");
+    let (half, half_marker, strange) =
+        (spool.join("digits-1/4/.tmpQ7x0aB"), spool.join(".tmpZz81c0"), spool.join("digits-1/4/notes"));
+    for path in [&half, &half_marker, &strange] {
+        fs::write(path, "half of an update").unwrap();
+    }
+    let world = world.restarted();
+    assert!(!half.exists() && !half_marker.exists());
+    assert!(strange.exists(), "a file of somebody else's");
+    assert_eq!(world.spool.list().unwrap().len(), 1);
+}

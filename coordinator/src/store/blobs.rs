@@ -21,7 +21,7 @@ use polder_core::digest::Algorithm;
 
 use super::intact::{Intact, Look, digest_of};
 use super::objects::{ObjectStoreUrl, Objects};
-use super::{StoreError, sync_dir};
+use super::{StoreConfig, StoreError, sync_dir};
 
 mod fetch;
 mod writer;
@@ -44,12 +44,19 @@ pub struct Blobs {
 
 impl Blobs {
     /// Opens the blobs of the store in `store_dir` and removes what a killed coordinator had half written. Blobs from
-    /// before there was an object store at the address `objects` are copied to it.
-    pub(crate) async fn open(store_dir: &Path, objects: Option<&str>) -> Result<Self, StoreError> {
-        let url = objects.map(str::parse::<ObjectStoreUrl>).transpose()?;
+    /// before there was this object store are copied to it.
+    pub(crate) async fn open(store_dir: &Path, objects: Option<Objects>) -> Result<Self, StoreError> {
         let dir = store_dir.to_path_buf();
-        let open = move || Self::open_here(&dir, url.map(|url| Objects::open(&url)).transpose()?);
+        let open = move || Self::open_here(&dir, objects);
         tokio::task::spawn_blocking(open).await.map_err(|_| StoreError::Stopping)?
+    }
+
+    /// Opens the object store that `config` names, if it names one.
+    pub(crate) async fn connect(config: &StoreConfig) -> Result<Option<Objects>, StoreError> {
+        let Some(url) = config.blobs.as_deref().map(str::parse::<ObjectStoreUrl>).transpose()? else { return Ok(None) };
+        let opened =
+            tokio::task::spawn_blocking(move || Objects::open(&url)).await.map_err(|_| StoreError::Stopping)?;
+        Ok(Some(opened?))
     }
 
     fn open_here(store_dir: &Path, objects: Option<Objects>) -> Result<Self, StoreError> {
@@ -66,6 +73,9 @@ impl Blobs {
         remove_files(&incoming, |_| true)?;
         for dir in [store_dir, &dir] {
             sync_dir(dir).map_err(StoreError::io("sync", dir))?;
+        }
+        if let Some(objects) = &objects {
+            objects.remove_leftovers(&[OBJECTS, crate::spool::OBJECTS]);
         }
         let intact = Intact::new(store_dir.join("quarantine"));
         let blobs = Self { dir: dir.into(), incoming: incoming.into(), intact, objects };

@@ -99,7 +99,7 @@ impl Database {
     }
 
     /// For people; holds no secret.
-    fn place(&self) -> &str {
+    pub(super) fn place(&self) -> &str {
         match self {
             Self::Sqlite(database) => database.place(),
             Self::Postgres(database) => database.place(),

@@ -5,6 +5,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::database::{Database, Lane, on_lane};
+use super::owner::is_of_place;
 use super::{Snapshot, StoreConfig, StoreError};
 
 /// Rows read at a time.
@@ -62,8 +63,14 @@ impl Row {
         Some(Self::Round { run, round, record })
     }
 
+    /// None of where the federation is: it will be elsewhere.
     fn shared((key, value): (String, Vec<u8>)) -> Option<Self> {
-        Some(Self::Shared { key, value: BASE64.encode(&value) })
+        let is_of_federation = !is_of_place(&key);
+        is_of_federation.then(|| Self::of_shared(key, &value))
+    }
+
+    pub(crate) fn of_shared(key: impl Into<String>, value: &[u8]) -> Self {
+        Self::Shared { key: key.into(), value: BASE64.encode(value) }
     }
 }
 

@@ -66,12 +66,31 @@ pub enum StoreError {
     ObjectCorrupt { address: String, key: String, found: Digest },
     #[error("the blobs of `{}` are in the object store {address}; give `--blobs {address}`", dir.display())]
     BlobsElsewhere { dir: PathBuf, address: String },
+    #[error(
+        "the federation's object store is {kept}, not {address}; give `--blobs {kept}`; to move it, stop all coordinators and \
+         copy every object, `owner` too"
+    )]
+    BlobsOfOthers { kept: String, address: String },
+    #[error(
+        "the object store {address} is another federation's ({owner}); this one ({us}) and that one would remove each \
+         other's objects; give `--blobs` with another prefix, or, where that one is gone for good, remove the object `owner`"
+    )]
+    ObjectsOwned { address: String, owner: String, us: String },
     #[error(transparent)]
     Address(#[from] AddressError),
     #[error(transparent)]
-    Objects(#[from] ObjectsError),
+    Objects(ObjectsError),
     #[error("a task of the store was ended before it was done, because the coordinator is stopping")]
     Stopping,
+}
+
+impl From<ObjectsError> for StoreError {
+    fn from(error: ObjectsError) -> Self {
+        match error.full() {
+            Ok(full) => Self::Full { what: format!("could not {} `{}`", full.action, full.place), source: full.source },
+            Err(error) => Self::Objects(error),
+        }
+    }
 }
 
 impl StoreError {

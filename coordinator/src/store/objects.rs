@@ -8,6 +8,7 @@ use std::fs::File;
 use std::future::Future;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -20,10 +21,13 @@ use tokio::time::error::Elapsed;
 
 mod address;
 mod error;
+mod leftovers;
+mod owner;
 
 pub use address::{AddressError, ObjectStoreUrl};
 pub(crate) use error::is_full;
 pub use error::{Action, ObjectsError};
+pub(crate) use owner::Owner;
 
 /// What is read and sent at a time. S3 wants at least 5 MiB a part, and takes 10,000 of them.
 const PART_BYTES: u64 = 8 << 20;
@@ -32,6 +36,8 @@ const PARTS_MAX: u64 = 9_000;
 const DELETED_AT_ONCE: usize = 1000;
 /// Parts on their way at once.
 const PARTS_AT_ONCE: usize = 4;
+/// How often in a row a folder may go while an object comes to it.
+const FOLDERS_LOST_MAX: u32 = 20;
 /// The longest that one request may take, all of its retries included; the client gives up earlier by itself.
 const REQUEST: Duration = Duration::from_secs(90);
 
@@ -40,6 +46,8 @@ const REQUEST: Duration = Duration::from_secs(90);
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     address: Arc<str>,
+    /// Where its files lie, if it is a directory.
+    dir: Option<Arc<Path>>,
     threads: Arc<Threads>,
 }
 
@@ -71,7 +79,12 @@ impl Objects {
             .build()
             .map_err(|source| unusable(Box::new(source)))?;
         let store = url.connect().map_err(|source| unusable(Box::new(source)))?;
-        let objects = Self { store, address: address.clone(), threads: Arc::new(Threads(Some(runtime))) };
+        let objects = Self {
+            store,
+            address: address.clone(),
+            dir: url.path().map(Into::into),
+            threads: Arc::new(Threads(Some(runtime))),
+        };
         objects.probe().map_err(|source| unusable(Box::new(source)))?;
         Ok(objects)
     }
@@ -80,6 +93,11 @@ impl Objects {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where its files lie, if it is a directory.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
     }
 
     fn probe(&self) -> Result<(), ObjectsError> {
@@ -96,8 +114,11 @@ impl Objects {
 
     /// Stores a small object.
     pub(crate) fn put(&self, key: &Key, bytes: Bytes) -> Result<(), ObjectsError> {
-        let (store, at) = (self.store.clone(), key.clone());
-        self.ask(Action::Write, key, async move { store.put(&at, bytes.into()).await }).map(drop)
+        self.ask_to_add(key, || {
+            let (store, at, bytes) = (self.store.clone(), key.clone(), bytes.clone());
+            async move { store.put(&at, bytes.into()).await }
+        })
+        .map(drop)
     }
 
     /// Stores the first `bytes` bytes of `file`, in parts if it is large. It appears whole or not at all.
@@ -114,8 +135,10 @@ impl Objects {
         if bytes <= PART_BYTES {
             return self.put(key, read(0, bytes)?);
         }
-        let (store, at) = (self.store.clone(), key.clone());
-        let mut upload = self.ask(Action::Write, key, async move { store.put_multipart(&at).await })?;
+        let mut upload = self.ask_to_add(key, || {
+            let (store, at) = (self.store.clone(), key.clone());
+            async move { store.put_multipart(&at).await }
+        })?;
         match self.put_parts(key, upload.as_mut(), bytes, read) {
             Ok(()) => self.ask(Action::Write, key, async move { upload.complete().await }).map(drop),
             Err(error) => {
@@ -227,6 +250,21 @@ impl Objects {
             })?;
         }
         Ok(())
+    }
+
+    /// Where folders go with their last object, one may go while another object comes to it: then once more.
+    fn ask_to_add<T: Send + 'static, F: Future<Output = Result<T, object_store::Error>> + Send + 'static>(
+        &self,
+        key: &Key,
+        request: impl Fn() -> F,
+    ) -> Result<T, ObjectsError> {
+        for _ in 0..FOLDERS_LOST_MAX {
+            match self.ask(Action::Write, key, request()) {
+                Err(error) if self.dir.is_some() && error.lost_its_folder() => {}
+                answer => return answer,
+            }
+        }
+        self.ask(Action::Write, key, request())
     }
 
     fn ask<T: Send + 'static>(

@@ -66,6 +66,11 @@ impl World {
 
     pub(super) async fn try_open(&self, name: &str) -> Result<House, StoreError> {
         let dir = self.dir(name);
+        if self.blobs.is_some() && !dir.join("journal.sqlite").exists() {
+            // All of them are one federation's, as they are with a database in common.
+            let alone = Store::open(&StoreConfig::local(&dir)).await?;
+            alone.meta_put_if_absent("federation", b"f00d").await?;
+        }
         let store = Store::open(&StoreConfig { blobs: self.blobs.clone(), ..StoreConfig::local(&dir) }).await?;
         let spool = Spool::open(&dir.join("spool"), store.blobs().objects().cloned()).unwrap();
         Ok(House { store, spool })

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,14 +121,20 @@ impl ObjectStoreUrl {
         }
     }
 
+    /// Where its files lie, if it is a directory.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        (self.provider == Provider::Directory).then(|| self.url.to_file_path().ok()).flatten()
+    }
+
     fn directory(&self) -> Result<LocalFileSystem, object_store::Error> {
         let failed = |source: std::io::Error| object_store::Error::Generic {
             store: "the file system",
             source: Box::new(source),
         };
-        let dir = self.url.to_file_path().map_err(|()| failed(std::io::ErrorKind::InvalidFilename.into()))?;
+        let dir = self.path().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
-        Ok(LocalFileSystem::new_with_prefix(dir)?.with_fsync(true))
+        // Folders go with their last object: every update has one, and every term lists them all.
+        Ok(LocalFileSystem::new_with_prefix(dir)?.with_fsync(true).with_automatic_cleanup(true))
     }
 }
 
