@@ -32,6 +32,8 @@ struct Open {
     outbox: mpsc::Sender<Result<CoordinatorMessage, Status>>,
     end: CancellationToken,
     load: WorkerLoad,
+    /// The version of the protocol that it goes by.
+    protocol: u32,
 }
 
 /// The service's side of a session.
@@ -54,14 +56,14 @@ impl Sessions {
     }
 
     /// Opens a session; one that the worker still had ends.
-    pub(crate) fn open(&self, worker: &WorkerName, load: WorkerLoad) -> Session {
+    pub(crate) fn open(&self, worker: &WorkerName, load: WorkerLoad, protocol: u32) -> Session {
         let (sender, outbox) = mpsc::channel(OUTBOX_MAX);
         let end = CancellationToken::new();
         let mut open_sessions = self.lock();
         // Another coordinator's clock may have numbered those before: ours is past what it journaled by now.
         self.opened.fetch_max(now().0 << 16, Ordering::Relaxed);
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        let open = Open { session: id, outbox: sender, end: end.clone(), load };
+        let open = Open { session: id, outbox: sender, end: end.clone(), load, protocol };
         if let Some(old) = open_sessions.insert(worker.clone(), open) {
             old.end.cancel();
         }
@@ -103,6 +105,11 @@ impl Sessions {
     /// What the worker last reported; nothing if it is not here.
     pub(crate) fn load(&self, worker: &WorkerName) -> WorkerLoad {
         self.lock().get(worker).map(|open| open.load.clone()).unwrap_or_default()
+    }
+
+    /// The version of the protocol that the worker's session goes by; none if it is not here.
+    pub(crate) fn protocol(&self, worker: &WorkerName) -> Option<u32> {
+        self.lock().get(worker).map(|open| open.protocol)
     }
 
     /// Passes a progress report to whoever watches the run.

@@ -3,6 +3,7 @@
 mod session;
 mod upload;
 mod uploads;
+mod words;
 
 use std::pin::Pin;
 
@@ -34,6 +35,14 @@ fn caller<T>(request: &Request<T>) -> Result<WorkerName, Status> {
     Ok(worker.clone())
 }
 
+impl Workers {
+    /// The refusal in words that `worker` knows.
+    fn refuse(&self, worker: &WorkerName) -> impl Fn(Status) -> Status + Send + use<> {
+        let (sessions, worker) = (self.0.sessions.clone(), worker.clone());
+        move |refusal| words::known_to(sessions.protocol(&worker), refusal)
+    }
+}
+
 #[tonic::async_trait]
 impl WorkerService for Workers {
     type SessionStream = Answers<CoordinatorMessage>;
@@ -62,8 +71,11 @@ impl WorkerService for Workers {
             let text = format!("worker `{worker}` has no open assignment that starts from {digest}");
             return Err(unwelcome(Code::PermissionDenied, "not_assigned", text));
         }
-        let (_, chunks) = transfer::download(&self.0.recent, self.0.store.blobs().clone(), digest, offset).await?;
-        Ok(Response::new(Box::pin(chunks.map(|chunk| chunk.map(|data| ModelChunk { data })))))
+        let refuse = self.refuse(&worker);
+        let found = transfer::download(&self.0.recent, self.0.store.blobs().clone(), digest, offset).await;
+        let (_, chunks) = found.map_err(&refuse)?;
+        let chunks = chunks.map(move |chunk| chunk.map(|data| ModelChunk { data }).map_err(&refuse));
+        Ok(Response::new(Box::pin(chunks)))
     }
 
     async fn upload_status(
@@ -71,7 +83,8 @@ impl WorkerService for Workers {
         request: Request<UploadStatusRequest>,
     ) -> Result<Response<UploadStatusResponse>, Status> {
         let worker = caller(&request)?;
-        Ok(Response::new(upload::status(&self.0, &worker, request.into_inner()).await?))
+        let status = upload::status(&self.0, &worker, request.into_inner()).await;
+        Ok(Response::new(status.map_err(self.refuse(&worker))?))
     }
 
     async fn upload_update(
@@ -79,7 +92,8 @@ impl WorkerService for Workers {
         request: Request<Streaming<UploadUpdateRequest>>,
     ) -> Result<Response<UploadUpdateResponse>, Status> {
         let worker = caller(&request)?;
-        upload::receive(&self.0, &worker, request.into_inner()).await?;
+        let received = upload::receive(&self.0, &worker, request.into_inner()).await;
+        received.map_err(self.refuse(&worker))?;
         Ok(Response::new(UploadUpdateResponse {}))
     }
 

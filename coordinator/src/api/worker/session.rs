@@ -48,7 +48,7 @@ pub(super) async fn open(
     let services = services.clone();
     // A task of its own: this request may be dropped at any moment, and a session that opened must be seen to its end.
     tokio::spawn(async move {
-        let session = services.sessions.open(&worker, load);
+        let session = services.sessions.open(&worker, load, protocol);
         let (id, end) = (session.id, session.end.clone());
         // Welcome goes first; the assignments that `WorkerConnected` brings follow it.
         services.sessions.send(&worker, Outbound::Welcome(welcome(&services, protocol)));
