@@ -55,6 +55,8 @@ pub enum SpoolError {
     Fault(#[from] UpdateFault),
     #[error("the update was announced as {announced}, but its bytes have the digest {found}")]
     WrongDigest { announced: Digest, found: Digest },
+    #[error("what was here of the update for {assignment} was not what had been sent, and is gone; start again at 0")]
+    NotAsSent { assignment: AssignmentId },
     #[error("this upload failed before; start another")]
     Broken,
     #[error("the update of {assignment} is corrupt: its bytes have the digest {found}; its file is now `{}`", kept.display())]

@@ -38,6 +38,8 @@ pub struct Receiver {
     /// `None` after something went wrong.
     check: Option<UpdateCheck>,
     unsynced_bytes: u64,
+    /// Where this upload went on; what lies before came over earlier connections.
+    resumed_at: u64,
     _turn: Turn,
 }
 
@@ -65,15 +67,13 @@ impl Receiver {
         }
         let mut check = UpdateCheck::new(announced.layout.clone());
         if let Err(error) = recheck(&mut file, &path, &mut check) {
-            // What a crash of the machine has left need not be what was written; start again.
-            if matches!(error, SpoolError::Fault(_)) && !whole {
-                spool.drop_file(&announced.assignment, &announced.digest, State::Partial)?;
-            }
-            return Err(error);
+            // It was good when it came. What a crash of the machine has left need not be what was written.
+            let is_ours = matches!(error, SpoolError::Fault(_));
+            return Err(if is_ours { begin_anew(spool, &announced, &path, whole) } else { error });
         }
         let standing = if whole { Standing::Earlier } else { Standing::Partial };
-        let (spool, check) = (spool.clone(), Some(check));
-        Ok(Self { spool, announced, file, path, standing, check, unsynced_bytes: 0, _turn: turn })
+        let (spool, resumed_at, check) = (spool.clone(), check.taken(), Some(check));
+        Ok(Self { spool, announced, file, path, standing, check, unsynced_bytes: 0, resumed_at, _turn: turn })
     }
 
     /// How many bytes are here.
@@ -82,11 +82,15 @@ impl Receiver {
         self.check.as_ref().map_or(0, UpdateCheck::taken)
     }
 
-    /// Checks the next `piece` and appends it. A fault of the update is final: its file is removed.
+    /// Checks the next `piece` and appends it. At a fault of the update its file is removed; it is final unless it may lie in
+    /// what was here before.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), SpoolError> {
         let _taking = meter::taking(Step::Copy);
         let mut check = self.check.take().ok_or(SpoolError::Broken)?;
         if let Err(fault) = check.feed(piece) {
+            if self.resumed_at > 0 && self.standing == Standing::Partial {
+                return Err(self.begin_anew());
+            }
             self.drop_file()?;
             return Err(fault.into());
         }
@@ -106,12 +110,19 @@ impl Receiver {
     pub fn finish(mut self) -> Result<SpooledUpdate, SpoolError> {
         let digest = self.check.take().ok_or(SpoolError::Broken)?.finish()?;
         if digest != self.announced.digest {
+            if self.resumed_at > 0 {
+                return Err(self.begin_anew());
+            }
             self.drop_file()?;
             return Err(SpoolError::WrongDigest { announced: self.announced.digest, found: digest });
         }
         let path = self.publish(digest)?;
         let Announced { assignment, bytes, .. } = self.announced;
         Ok(SpooledUpdate { assignment, digest, path, bytes })
+    }
+
+    fn begin_anew(&self) -> SpoolError {
+        begin_anew(&self.spool, &self.announced, &self.path, self.standing == Standing::Earlier)
     }
 
     /// On a full disk an unfinished update gives its room to what must be written to go on.
@@ -164,5 +175,24 @@ impl Receiver {
             self.spool.index().insert(&self.announced.assignment, self.announced.digest, State::Whole);
         }
         Ok(())
+    }
+}
+
+/// Nobody can tell whether a fault is in what was sent now or in what was here, so that goes and the sender begins anew: a fault of
+/// the update itself is found again then.
+fn begin_anew(spool: &Spool, announced: &Announced, path: &Path, is_whole: bool) -> SpoolError {
+    let Announced { assignment, digest, .. } = announced;
+    let gone = if is_whole {
+        spool.intact.forget(path);
+        spool.find(assignment, digest).map(drop)
+    } else {
+        spool.drop_file(assignment, digest, State::Partial)
+    };
+    match gone {
+        Ok(()) | Err(SpoolError::Corrupt { .. }) => {
+            tracing::warn!(%assignment, path = %path.display(), "what was here of an update is not what was sent; it begins anew");
+            SpoolError::NotAsSent { assignment: assignment.clone() }
+        }
+        Err(error) => error,
     }
 }

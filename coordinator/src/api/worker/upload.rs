@@ -171,7 +171,7 @@ fn spool_status(error: SpoolError) -> Status {
     let (code, word) = match &error {
         SpoolError::Busy { .. } => (Code::Aborted, "upload_busy"),
         SpoolError::AlreadyHeld { .. } => (Code::AlreadyExists, "duplicate_update"),
-        SpoolError::WrongOffset { .. } => (Code::OutOfRange, "bad_offset"),
+        SpoolError::WrongOffset { .. } | SpoolError::NotAsSent { .. } => (Code::OutOfRange, "bad_offset"),
         SpoolError::WrongSize { .. } => (Code::InvalidArgument, "wrong_size"),
         SpoolError::Fault(_) => (Code::InvalidArgument, "bad_update"),
         SpoolError::WrongDigest { .. } => (Code::DataLoss, "wrong_digest"),
