@@ -35,6 +35,7 @@ async fn an_earlier_term_writes_nothing(place: Place) {
     assert!(matches!(error, StoreError::Fenced { epoch } if epoch == old.epoch), "{error:?}");
     assert!(!error.is_passing());
     assert!(!store.renew(old, TTL).await.unwrap());
+    assert!(!store.still_leads(old).await.unwrap() && store.still_leads(new).await.unwrap());
     store.step_down(old).await.unwrap();
     assert!(store.renew(new, TTL).await.unwrap(), "who led before cannot end another's term");
     assert_eq!(store.append(new, &entries(3..=3), &[line(None, "new")], &[]).await.unwrap(), 3);
@@ -49,7 +50,7 @@ async fn a_term_that_was_given_up_writes_nothing(place: Place) {
     store.step_down(term).await.unwrap();
     assert_eq!(store.leader().await.unwrap(), None);
     assert!(matches!(store.append(term, &entries(2..=2), &[], &[]).await, Err(StoreError::Fenced { .. })));
-    assert!(!store.renew(term, TTL).await.unwrap());
+    assert!(!store.renew(term, TTL).await.unwrap() && !store.still_leads(term).await.unwrap());
     let next = store.try_lead(&member("a"), TTL).await.unwrap().unwrap();
     assert_eq!(store.append(next, &entries(2..=2), &[], &[]).await.unwrap(), 2);
 }
