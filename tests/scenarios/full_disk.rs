@@ -5,8 +5,10 @@ use polder_proto::{refusal_word, v1};
 use polder_tests::disk::Disk;
 use polder_tests::{Coordinator, Peer, eventually, update};
 
+use crate::released::HELLO_0_1_0;
 use polder_coordinator::config::Times;
 use polder_core::enrolment::Grant;
+use prost::Message as _;
 
 async fn view(coordinator: &Coordinator) -> CoordinatorView {
     let answer = coordinator.operator().await.get_coordinator(v1::GetCoordinatorRequest {}).await.unwrap();
@@ -40,6 +42,12 @@ async fn a_full_disk_stops_intake_and_resumes_by_itself() {
     let refused = peer.upload(&assignment, &update, |_| ()).await.unwrap_err();
     assert_eq!(refusal_word(&refused), Some("storage_full"), "{refused}");
     assert!(refused.message().starts_with("the coordinator's disk is nearly full ("), "{refused}");
+    // A worker of 0.1.0 would throw its update away for a word that it does not know.
+    let hello = v1::Hello { holding: vec![assignment.clone()], ..v1::Hello::decode(HELLO_0_1_0).unwrap() };
+    let mut session = peer.session_with(hello).await.unwrap();
+    session.next().await.unwrap();
+    let refused = peer.upload(&assignment, &update, |_| ()).await.unwrap_err();
+    assert_eq!(refusal_word(&refused), Some("stalled"), "{refused}");
     let other = update::filled(3.0).to_safetensors();
     let refused = coordinator.upload_model(other.clone()).await.unwrap_err();
     assert_eq!(refusal_word(&refused), Some("storage_full"), "{refused}");

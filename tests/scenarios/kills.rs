@@ -1,5 +1,8 @@
 //! `kill -9`, at every moment that has a name, and the federation goes on.
 
+use std::time::{Duration, Instant};
+
+use polder_tests::peer::now;
 use polder_tests::process::data;
 use polder_tests::{Polder, Running};
 use serde_json::Value;
@@ -65,6 +68,17 @@ fn model(run: &Value) -> &str {
     run["model"]["digest"].as_str().unwrap()
 }
 
+/// Waits for something that the processes bring about.
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it never came about: {what}");
+    }
+}
+
 const TRAINED: &str = "[train]\nepochs = 3\nbatch_size = 10\nlearning_rate = 0.3";
 
 #[test]
@@ -121,6 +135,39 @@ fn a_worker_killed_in_training_is_noticed_and_the_round_goes_on_by_quorum() {
     // 2000 ms after a connection that broke; a machine that stood still may take it for silence first
     let reason = round["cohort"][1]["reason"].as_str().unwrap();
     assert!(["2000", "500"].iter().any(|ms| reason.contains(&format!("did not return within {ms} ms"))), "{round}");
+}
+
+/// Longest that a silent worker may go unnoticed: silence 2 s, return 500 ms.
+const NOTICED_MS: u64 = 3_000;
+/// How much later a loaded machine may be about it.
+const LATE_MS: u64 = 12_000;
+
+#[test]
+fn a_worker_that_falls_silent_in_training_is_noticed_and_welcome_when_it_speaks_again() {
+    let world = World::new();
+    let slow = "[trainer]\nkind = \"synthetic\"\nsettings = { delay_ms = 120000 }";
+    let run = world.submit(&run_file(1, 2, slow));
+    world.polder.until(&run, "cohort-chosen");
+    let silent = || {
+        let workers = world.polder.run(&["worker", "list", "--json"]).objects();
+        workers.into_iter().find(|worker| worker["worker"] == "eu-west-1").unwrap()
+    };
+    assert_eq!(silent()["state"], "connected");
+    // It sleeps: its connection stays as it was, and nobody is told.
+    let paused_at = now().0;
+    world.workers[1].pause();
+    let of_silent = |line: &Value| line["kind"] == "worker-lost" && line["worker"] == "eu-west-1";
+    let lost = eventually("the run's log tells", || world.polder.log(&run).into_iter().find(of_silent));
+    assert!(lost["text"].as_str().unwrap().contains("it said nothing for 2000 ms"), "{lost}");
+    let lost_at = lost["at"].as_u64().unwrap();
+    let noticed_ms = lost_at.saturating_sub(paused_at);
+    assert!(lost_at > paused_at && noticed_ms <= NOTICED_MS + LATE_MS, "noticed after {noticed_ms} ms: {lost}");
+    let seen = silent();
+    assert_eq!(seen["state"], "lost", "{seen}");
+    assert!(seen["since"].as_u64().unwrap() <= lost_at, "{seen}");
+    world.workers[1].resume();
+    eventually("it is back", || (silent()["state"] == "connected").then_some(()));
+    world.polder.run(&["run", "stop", &run]).ok();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use prost::Message as _;
 use tonic::Code;
 
 /// The Hello of a worker of polder 0.1.0 with one slot, the data set `numbers` and the synthetic trainer.
-const HELLO_0_1_0: &[u8] = b"\x0a\x050.1.0\x10\x01\x1a\x07numbers\x22\x09synthetic";
+pub(crate) const HELLO_0_1_0: &[u8] = b"\x0a\x050.1.0\x10\x01\x1a\x07numbers\x22\x09synthetic";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_0_1_0_takes_part_in_a_round() {
