@@ -19,7 +19,7 @@ use tonic::{Code, Request, Status};
 
 pub(crate) use authorize::Authorize;
 pub(crate) use transfer::Recent;
-pub(crate) use worker::Uploads;
+pub(crate) use worker::{Uploads, tell_of_coordinators};
 
 use crate::config::Times;
 use crate::handle::CoordinatorHandle;

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::CoordinatorError;
-use crate::api::{Authorize, Services};
+use crate::api::{Authorize, Services, tell_of_coordinators};
 use crate::config::{CERTIFICATE_LIFETIME, wall_clock};
 use crate::lead::forward::accept_passed_on;
 use crate::meter::{self, Step};
@@ -148,6 +148,7 @@ impl Server {
             );
         let serving = async { tokio::try_join!(for_peers, for_newcomers) };
 
+        let telling = tell_of_coordinators(self.services.clone());
         let sessions = self.services.sessions.clone();
         let drained = async {
             shutdown.cancelled().await;
@@ -156,7 +157,7 @@ impl Server {
         };
         tokio::select! {
             served = serving => served.map(|_| ()).map_err(CoordinatorError::Server),
-            () = async { tokio::join!(accepting, renewal); } => Ok(()),
+            () = async { tokio::join!(accepting, renewal, telling); } => Ok(()),
             () = drained => Ok(()),
         }
     }

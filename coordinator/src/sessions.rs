@@ -107,6 +107,11 @@ impl Sessions {
         self.lock().get(worker).map(|open| open.load.clone()).unwrap_or_default()
     }
 
+    /// Everybody who is here, each with the version of the protocol that its session goes by.
+    pub(crate) fn all(&self) -> Vec<(WorkerName, u32)> {
+        self.lock().iter().map(|(worker, open)| (worker.clone(), open.protocol)).collect()
+    }
+
     /// The version of the protocol that the worker's session goes by; none if it is not here.
     pub(crate) fn protocol(&self, worker: &WorkerName) -> Option<u32> {
         self.lock().get(worker).map(|open| open.protocol)

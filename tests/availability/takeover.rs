@@ -126,6 +126,7 @@ fn workers_find_another_coordinator_when_the_one_they_know_is_killed() {
     let Some(postgres) = shared() else { return };
     // They were told of the leader alone; the others they learned of from it.
     let mut world = World::new(postgres, 0);
+    world.until_workers_know_all();
     let run = world.submit(ROUNDS as u32, DELAY_MS);
     world.until_committed(&run, 2);
     world.kill(0);

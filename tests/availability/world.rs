@@ -82,6 +82,17 @@ impl World {
         world
     }
 
+    /// Waits until every worker remembers all coordinators; who came first may have been told of the leader alone at first.
+    pub(crate) fn until_workers_know_all(&self) {
+        let file = |region: &str| self.polder.path(&format!("workers/{region}-1/endpoints"));
+        let known = |region: &str| std::fs::read_to_string(file(region)).unwrap_or_default().lines().count();
+        let deadline = Instant::now() + PATIENCE;
+        while REGIONS.iter().any(|region| known(region) < COORDINATORS) {
+            assert!(Instant::now() < deadline, "a worker was not told of all coordinators\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub(crate) fn arguments(&self, index: usize) -> Vec<String> {
         let text = |path: PathBuf| path.display().to_string();
         let database = if index == 0 { &self.way } else { &self.database };

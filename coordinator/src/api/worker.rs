@@ -22,6 +22,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::{Services, internal, permit, transfer};
 use crate::config::{CERTIFICATE_LIFETIME, wall_clock};
 
+pub(crate) use session::tell_of_coordinators;
 pub(crate) use uploads::Uploads;
 
 pub(crate) struct Workers(pub(super) Services);

@@ -47,6 +47,21 @@ impl Members {
         endpoints.truncate(ENDPOINTS_MAX);
         endpoints
     }
+
+    /// The same, as soon as they are others than `known`.
+    pub(crate) async fn endpoints_other_than(&mut self, known: &[String]) -> Vec<String> {
+        loop {
+            self.seen.mark_unchanged();
+            let endpoints = self.endpoints();
+            if endpoints != known {
+                return endpoints;
+            }
+            if self.seen.changed().await.is_err() {
+                // Nobody looks any more: the coordinator ends, and all of this with it.
+                return std::future::pending().await;
+            }
+        }
+    }
 }
 
 fn with_own(own: &Member, mut others: Vec<MemberSeen>) -> Vec<MemberSeen> {
@@ -108,6 +123,22 @@ mod tests {
         assert_eq!(members.endpoints(), ["b:7700", "a:7700"]);
         let leads: Vec<_> = members.all().iter().map(|seen| (seen.member.id.clone(), seen.leads)).collect();
         assert_eq!(leads, [("a".into(), false), ("c".into(), false), ("b".into(), true)]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_other_endpoints_is_told_when_one_comes_or_goes_and_not_before() {
+        let (sender, mut members) = Members::new(member("a", "a:1"));
+        let known = members.endpoints();
+        sender.send_replace(vec![seen(member("b", "b:2"), 10)]);
+        let both = members.endpoints_other_than(&known).await;
+        assert_eq!(both, ["a:1", "b:2"]);
+        // The same two, heard of again.
+        sender.send_replace(vec![seen(member("b", "b:2"), 20)]);
+        let waiting = tokio::spawn(async move { members.endpoints_other_than(&both).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        sender.send_replace(Vec::new());
+        assert_eq!(waiting.await.unwrap(), ["a:1"]);
     }
 
     #[test]

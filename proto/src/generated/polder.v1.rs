@@ -478,6 +478,7 @@ pub mod coordinator_message {
         Heartbeat(super::Heartbeat),
     }
 }
+/// Comes first; and again whenever the coordinators are others than it said.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
     #[prost(string, tag = "1")]

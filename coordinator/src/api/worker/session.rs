@@ -86,6 +86,19 @@ async fn hello(inbound: &mut Streaming<WorkerMessage>) -> Result<Hello, Status> 
     }
 }
 
+/// Says Welcome again to everybody when coordinators come or go, for ever: who came in the first second of a term may have been
+/// told of its leader alone, and must find the others when that one dies.
+pub(crate) async fn tell_of_coordinators(services: Services) {
+    let mut members = services.members.clone();
+    let mut known = members.endpoints();
+    loop {
+        known = members.endpoints_other_than(&known).await;
+        for (worker, protocol) in services.sessions.all() {
+            services.sessions.send(&worker, Outbound::Welcome(welcome(&services, protocol)));
+        }
+    }
+}
+
 fn welcome(services: &Services, protocol: u32) -> Welcome {
     let short = |duration: Duration| u32::try_from(millis(duration)).unwrap_or(u32::MAX);
     Welcome {
