@@ -147,7 +147,7 @@ impl Driver {
         // Only now is it certain that nobody else led since the past was read.
         sweep_here(&spool, &driver.federation).await;
         let (runs, snapshot) = (driver.federation.runs.len(), past.snapshot_seq);
-        tracing::info!(snapshot, events = past.replayed, runs, "the past was taken up");
+        tracing::info!(snapshot, events = past.replayed, runs, "recovered from snapshot and journal");
         Ok((driver, handle))
     }
 

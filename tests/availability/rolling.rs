@@ -22,6 +22,8 @@ fn a_rolling_restart_loses_no_round() {
     world.completed_without_loss(&run, ROUNDS);
     let epoch = world.shown()["epoch"].as_u64().unwrap();
     assert!(epoch > 1, "somebody else led in between");
+    let logs = world.logs();
+    assert!(!logs.contains("sqlx"), "the database's remarks are in the log:\n{logs}");
 }
 
 /// As a newer version would leave the database, once it has started over it.

@@ -20,9 +20,11 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A session must not hold the lease's row for longer than its client would wait, nor confirm what is not on disk.
+/// A session must not hold the lease's row for longer than its client would wait, nor confirm what is not on disk. What the
+/// server remarks (a table that is there already) is no news for whoever reads our log.
 const SETTINGS: &str = "SELECT set_config('statement_timeout', $1, false), \
     set_config('idle_in_transaction_session_timeout', $1, false), \
+    set_config('client_min_messages', 'warning', false), \
     set_config('synchronous_commit', \
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, \
         false)";
